@@ -1,0 +1,37 @@
+# Everything a person needs: `make demo` runs the main job, `make test` passes the tests.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test check bench soak goldens clean
+.DEFAULT_GOAL := help
+
+help:                 ## say what there is
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "agentorch needs Python >= 3.11; try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.ready  ## the main job: a real server, a real trace, the supervisor at work, the terminal UI
+	@$(BIN)/agentorch demo
+
+test: $(VENV)/.ready  ## every test, with real processes, files, sockets and a real terminal
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(VENV)/.ready ## format, lint, types, floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.ready ## measure, beside peers, and print the tables of benchmarks/README.md
+	$(BIN)/python -m benchmarks
+
+soak: $(VENV)/.ready  ## kill -9 the server 50 times under load and check that nothing is lost
+	$(BIN)/python -m tests.soak --kills 50 --jobs 200
+
+clean:                ## remove what make made
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

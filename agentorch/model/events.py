@@ -1,0 +1,342 @@
+"""The facts. Each event is past tense, carries its time, and is all that `core.evolve` needs to change the state.
+
+Written as keyed JSON, so that a reviewer can read the ledger without this code. Tags are never reused, fields are only
+added, with defaults; an unknown tag refuses to start.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from agentorch.model.fleet import ApiKey, PoolSpec, TenantSpec
+from agentorch.model.jobs import Cause, JobSpec, JobState, Resources, Usage
+from agentorch.model.observation import HistoryPoint, Observation
+from agentorch.model.proposals import Action, Answer, BrainReport, Mode, Proposal
+
+
+class _Event(msgspec.Struct, frozen=True, tag_field="event", omit_defaults=True, kw_only=True):
+    at_ms: int
+
+
+# -- the runtime itself
+
+
+class RuntimeStarted(_Event, tag="runtime-started", frozen=True, kw_only=True):
+    epoch: int  # incarnation number: executors refuse older ones
+    version: str
+    rules_version: int
+
+
+class RuntimeClosed(_Event, tag="runtime-closed", frozen=True, kw_only=True):
+    """Closed in order. Running work goes on; its absence before a start means a crash."""
+
+
+# -- fleet, tenants, keys
+
+
+class PoolConfigured(_Event, tag="pool-configured", frozen=True, kw_only=True):
+    spec: PoolSpec
+
+
+class PoolRemoved(_Event, tag="pool-removed", frozen=True, kw_only=True):
+    pool: str
+
+
+class PoolPaused(_Event, tag="pool-paused", frozen=True, kw_only=True):
+    pool: str
+    paused: bool
+    by: str
+    reason: str = ""
+
+
+class PoolScaled(_Event, tag="pool-scaled", frozen=True, kw_only=True):
+    """The wanted size changed. Workers follow as their own events."""
+
+    pool: str
+    workers: int
+    by: str
+
+
+class WorkerAdded(_Event, tag="worker-added", frozen=True, kw_only=True):
+    worker: str
+    pool: str
+    node: str
+    shape: Resources
+    devices: tuple[str, ...] = ()
+
+
+class WorkerRetired(_Event, tag="worker-retired", frozen=True, kw_only=True):
+    """Takes nothing new; goes when it is empty."""
+
+    worker: str
+    by: str
+
+
+class WorkerRemoved(_Event, tag="worker-removed", frozen=True, kw_only=True):
+    worker: str
+
+
+class WorkerCordoned(_Event, tag="worker-cordoned", frozen=True, kw_only=True):
+    worker: str
+    cordoned: bool
+    by: str
+    reason: str = ""
+
+
+class WorkerReserved(_Event, tag="worker-reserved", frozen=True, kw_only=True):
+    """Room on this worker is kept for a job that waits longer than it should. `job` "" ends it."""
+
+    worker: str
+    job: str
+
+
+class TenantConfigured(_Event, tag="tenant-configured", frozen=True, kw_only=True):
+    spec: TenantSpec
+
+
+class KeyAdded(_Event, tag="key-added", frozen=True, kw_only=True):
+    key: ApiKey
+    by: str
+
+
+class KeyRevoked(_Event, tag="key-revoked", frozen=True, kw_only=True):
+    key: str
+    by: str
+
+
+# -- jobs
+
+
+class JobSubmitted(_Event, tag="job-submitted", frozen=True, kw_only=True):
+    job: str
+    number: int
+    tenant: str
+    spec: JobSpec
+    by: str
+    idempotency_key: str = ""
+    body_sha256: str = ""
+
+
+class JobHeld(_Event, tag="job-held", frozen=True, kw_only=True):
+    job: str
+    by: str
+    reason: str = ""
+
+
+class JobReleased(_Event, tag="job-released", frozen=True, kw_only=True):
+    job: str
+    by: str
+
+
+class JobChanged(_Event, tag="job-changed", frozen=True, kw_only=True):
+    """Its place in time changed. None = unchanged."""
+
+    job: str
+    by: str
+    priority: int | None = None
+    deadline_ms: int | None = None
+    not_before_ms: int | None = None
+
+
+class JobRerouted(_Event, tag="job-rerouted", frozen=True, kw_only=True):
+    job: str
+    pool: str  # "" = any allowed pool again
+    by: str
+
+
+class JobStarted(_Event, tag="job-started", frozen=True, kw_only=True):
+    """An attempt is ordered: room, devices and money are taken from here on."""
+
+    job: str
+    attempt: int
+    worker: str
+    pool: str
+    devices: tuple[str, ...] = ()
+    resources: Resources
+    reserved_usd_micros: int = 0
+    price_usd_micros_per_hour: int | None = 0
+    paid_until_ms: int = 0
+    charge: float = 0.0  # fair share charged in advance, see core.fairshare
+
+
+class AttemptRunning(_Event, tag="attempt-running", frozen=True, kw_only=True):
+    job: str
+    attempt: int
+
+
+class JobStopping(_Event, tag="job-stopping", frozen=True, kw_only=True):
+    job: str
+    attempt: int
+    cause: Cause
+    grace_ms: int
+    by: str
+
+
+class AttemptEnded(_Event, tag="attempt-ended", frozen=True, kw_only=True):
+    job: str
+    attempt: int
+    cause: Cause
+    started_ms: int | None = None
+    ended_ms: int
+    exit_code: int | None = None
+    signal: int | None = None
+    message: str = ""
+    usage: Usage = Usage()
+    cost_usd_micros: int = 0
+    charge: float = 0.0  # fair share really used, in place of what was charged at the start
+
+
+class JobRequeued(_Event, tag="job-requeued", frozen=True, kw_only=True):
+    job: str
+    cause: Cause
+    not_before_ms: int = 0
+    counts: bool = True  # it used up one of the job's retries
+    resources: Resources | None = None  # grown after an oom
+
+
+class JobEnded(_Event, tag="job-ended", frozen=True, kw_only=True):
+    job: str
+    state: JobState
+    cause: Cause
+    by: str = ""
+
+
+class ReservationExtended(_Event, tag="reservation-extended", frozen=True, kw_only=True):
+    job: str
+    attempt: int
+    add_usd_micros: int
+    paid_until_ms: int
+
+
+class JobProgressed(_Event, tag="job-progressed", frozen=True, kw_only=True):
+    job: str
+    percent: float | None = None
+    message: str = ""
+    checkpointed: bool = False
+
+
+# -- supervisor
+
+
+class ModeChanged(_Event, tag="mode-changed", frozen=True, kw_only=True):
+    mode: Mode
+    by: str
+    reason: str = ""
+
+
+class AlertRaised(_Event, tag="alert-raised", frozen=True, kw_only=True):
+    code: str
+    text: str
+    by: str
+
+
+class CycleObserved(_Event, tag="cycle-observed", frozen=True, kw_only=True):
+    observation: Observation
+    sha256: str
+    history: HistoryPoint
+
+
+class CycleDecided(_Event, tag="cycle-decided", frozen=True, kw_only=True):
+    cycle: int
+    report: BrainReport
+
+
+class ProposalJudged(_Event, tag="proposal-judged", frozen=True, kw_only=True):
+    proposal: Proposal
+
+
+class ProposalChanged(_Event, tag="proposal-changed", frozen=True, kw_only=True):
+    """The world moved under an open proposal: it was judged again and must be looked at again."""
+
+    proposal: Proposal
+
+
+class ProposalSuperseded(_Event, tag="proposal-superseded", frozen=True, kw_only=True):
+    proposal: str
+    by: str
+
+
+class ApprovalAnswered(_Event, tag="approval-answered", frozen=True, kw_only=True):
+    proposal: str
+    answer: Answer
+    hash: str = ""  # the proposal's new hash after an edit
+
+
+class ApprovalExpired(_Event, tag="approval-expired", frozen=True, kw_only=True):
+    """Nobody answered in time. That is a no, and not a person's."""
+
+    proposal: str
+
+
+class ProposalLapsed(_Event, tag="proposal-lapsed", frozen=True, kw_only=True):
+    """Allowed or approved, and not carried out in time: it never will be."""
+
+    proposal: str
+    why: str
+
+
+class ActionRefused(_Event, tag="action-refused", frozen=True, kw_only=True):
+    """Judged again at execution, and denied."""
+
+    proposal: str
+    notes: tuple[str, ...]
+
+
+class ActionStarted(_Event, tag="action-started", frozen=True, kw_only=True):
+    """The intent. Its effects follow in the same commit."""
+
+    proposal: str
+    action: Action
+
+
+class ActionEnded(_Event, tag="action-ended", frozen=True, kw_only=True):
+    proposal: str
+    ok: bool
+    outcome: str
+
+
+Event = (
+    RuntimeStarted
+    | RuntimeClosed
+    | PoolConfigured
+    | PoolRemoved
+    | PoolPaused
+    | PoolScaled
+    | WorkerAdded
+    | WorkerRetired
+    | WorkerRemoved
+    | WorkerCordoned
+    | WorkerReserved
+    | TenantConfigured
+    | KeyAdded
+    | KeyRevoked
+    | JobSubmitted
+    | JobHeld
+    | JobReleased
+    | JobChanged
+    | JobRerouted
+    | JobStarted
+    | AttemptRunning
+    | JobStopping
+    | AttemptEnded
+    | JobRequeued
+    | JobEnded
+    | ReservationExtended
+    | JobProgressed
+    | ModeChanged
+    | AlertRaised
+    | CycleObserved
+    | CycleDecided
+    | ProposalJudged
+    | ProposalChanged
+    | ProposalSuperseded
+    | ApprovalAnswered
+    | ApprovalExpired
+    | ProposalLapsed
+    | ActionRefused
+    | ActionStarted
+    | ActionEnded
+)
+
+EVENT_TYPES: tuple[type[_Event], ...] = Event.__args__
+EVENT_NAMES: dict[type, str] = {kind: str(kind.__struct_config__.tag) for kind in EVENT_TYPES}

@@ -1,0 +1,110 @@
+"""Pools, workers and devices: where work runs; and the tenants who pay for it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from agentorch.model.jobs import Resources
+
+
+class PoolSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Interchangeable workers. `price_usd_micros_per_hour` is per worker; None = unknown, never zero."""
+
+    name: str
+    executor: str = "local"
+    min_workers: int = 1
+    max_workers: int = 1
+    workers: int = 1  # at the first start
+    shape: Resources = Resources()  # of one worker
+    price_usd_micros_per_hour: int | None = 0
+    region: str = "local"
+    spot: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
+    protected: bool = False  # the supervisor may not touch it (G16)
+    target_wait_ms: int = 60_000  # queue wait that the supervisor steers for
+    power_cap_watts: int | None = None
+
+
+class WorkerState(StrEnum):
+    up = "up"
+    retiring = "retiring"  # takes nothing new, goes when it is empty
+    down = "down"
+
+
+class Worker(msgspec.Struct, kw_only=True):
+    """A share of a node on which the attempts that fit run. Only `core.evolve` writes to it."""
+
+    id: str
+    pool: str
+    node: str
+    shape: Resources
+    devices: tuple[str, ...] = ()  # GPUs of this worker, by UUID
+    state: WorkerState = WorkerState.up
+    cordoned: bool = False
+    cordon_reason: str = ""
+    added_ms: int = 0
+    free_cpu_milli: int = 0
+    free_memory_bytes: int = 0
+    free_devices: list[str] = []
+    running: list[str] = []  # job ids, in start order
+    reserved_for: str = ""  # a job that waits for room here
+    failures: int = 0  # attempts in a row that ended by no fault of the job
+    last_idle_ms: int = 0
+
+
+class Pool(msgspec.Struct, kw_only=True):
+    """A pool as the fold of its events."""
+
+    spec: PoolSpec
+    target: int = 0  # workers wanted
+    next_worker: int = 0
+    workers: list[str] = []
+    paused: bool = False
+    paused_reason: str = ""
+    failed_starts: int = 0  # in a row (G12)
+    grew_ms: int | None = None
+    scaled_ms: int | None = None
+    telemetry_ms: int | None = None  # time of the newest sample that an observation carried
+    needs: list[tuple[int, int]] = []  # (time, workers needed), as observed: the memory that G2 shrinks by
+    waits: list[tuple[int, int]] = []  # (time, queue wait ms) of the newest starts
+
+
+class TenantSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Who pays and is limited. `hard_cap_usd_micros` None = no cap; `weight` shares what is contended."""
+
+    name: str
+    weight: int = 100
+    hard_cap_usd_micros: int | None = None
+    max_running: int | None = None  # jobs at once
+
+
+class Tenant(msgspec.Struct, kw_only=True):
+    """A tenant as the fold of its events. `usage` is decayed dominant share, see `core.fairshare`."""
+
+    spec: TenantSpec
+    spent_usd_micros: int = 0
+    reserved_usd_micros: int = 0
+    usage: float = 0.0
+    queued: int = 0
+    running: int = 0
+    finished: int = 0
+
+
+class Role(StrEnum):
+    submit = "submit"
+    view = "view"
+    approve = "approve"
+    admin = "admin"
+
+
+class ApiKey(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A key, hashed at rest. `tenant` "" = every tenant (admins and operators)."""
+
+    id: str
+    sha256: str
+    roles: tuple[Role, ...]
+    tenant: str = ""
+    name: str = ""
+    added_ms: int = 0

@@ -1,0 +1,107 @@
+"""Every limit by name. A queue, buffer, page, retry or token count without a line here is a defect.
+
+Relations between limits are asserted at import, so that changing one can't silently break another.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60 * SECOND_MS
+HOUR_MS: Final = 60 * MINUTE_MS
+DAY_MS: Final = 24 * HOUR_MS
+
+# -- jobs
+NAME_MAX_CHARS: Final = 200
+COMMAND_MAX_BYTES: Final = 100_000  # argv of one job; the kernel's own limit is 128 KiB a string
+ENV_MAX_BYTES: Final = 100_000
+LABELS_MAX: Final = 64
+RETRY_ATTEMPTS_MAX: Final = 20
+RETRY_BACKOFF_CAP_MS: Final = 10 * MINUTE_MS
+ATTEMPTS_KEPT: Final = 32  # attempts shown in a job document; the ledger has them all
+POISON_WORKERS: Final = 3  # G12: workers taken down by one job before it is failed
+STOP_GRACE_MS: Final = 10 * SECOND_MS  # TERM to KILL when nothing else is said
+STOP_GRACE_CAP_MS: Final = 10 * MINUTE_MS
+DEFAULT_RESERVATION_MS: Final = HOUR_MS  # money is reserved for this long when a job says no duration
+PREEMPT_MIN_RUN_MS: Final = MINUTE_MS  # G8: minimum run time before work may be preempted
+
+# -- queue
+LIVE_JOBS_MAX: Final = 2_000_000  # queued + running; one more submit is refused with 429
+LIVE_JOBS_PER_TENANT: Final = 1_000_000
+FINISHED_JOBS_KEPT: Final = 100_000  # finished jobs kept in state; older ones are in the ledger only
+BATCH_JOBS_MAX: Final = 1_000  # jobs in one POST /v1/jobs:batch
+DISPATCH_PER_PASS: Final = 256  # more in one pass would starve acknowledgements
+BACKFILL_DEPTH: Final = 256  # shapes that do not fit which one pass looks past
+IDEMPOTENCY_KEPT_MS: Final = DAY_MS
+IDEMPOTENCY_KEYS_MAX: Final = 1_000_000
+IDEMPOTENCY_KEY_MAX_CHARS: Final = 255
+UNDURABLE_EVENTS_MAX: Final = 65_536  # events in memory that no commit covers yet; full means 429
+RESERVED_LANE_EVENTS: Final = 16_384  # headroom above it for finishes and operators' commands
+
+# -- fair share
+FAIR_SHARE_HALF_LIFE_MS: Final = HOUR_MS
+PRIORITY_AGE_MS: Final = MINUTE_MS  # one point of priority is worth this much waiting
+RESERVE_AFTER_MS: Final = 30 * SECOND_MS  # a head that waited this long gets a worker reserved
+
+# -- supervisor
+PROPOSALS_PER_CYCLE: Final = 16
+PENDING_APPROVALS_MAX: Final = 20
+PROPOSALS_KEPT: Final = 2_000  # in state; the ledger has them all
+DECISIONS_KEPT: Final = 500
+HISTORY_POINTS: Final = 360  # observations kept for plots and for the highest need seen
+REASON_MAX_CHARS: Final = 2_000
+EVIDENCE_MAX: Final = 12
+BRAIN_FAILURES_BEFORE_FALLBACK: Final = 3
+APPROVAL_TTL_MS: Final = 15 * MINUTE_MS
+APPROVAL_TTL_MIN_MS: Final = MINUTE_MS
+APPROVAL_TTL_MAX_MS: Final = DAY_MS
+ALLOWED_TTL_MS: Final = MINUTE_MS  # an allowed proposal that nobody carried out lapses
+OBSERVED_JOBS_MAX: Final = 50  # queued and running jobs shown to a brain, each
+REROUTE_JOBS_MAX: Final = 50
+ALERTS_KEPT: Final = 100
+
+# -- guardrails (G1-G17); configuration can only tighten them
+SCALE_UP_STEP: Final = 2
+SCALE_UP_SHARE_PERCENT: Final = 50
+SCALE_DOWN_STEP: Final = 1
+SCALE_DOWN_SHARE_PERCENT: Final = 10
+SHRINK_WINDOW_MS: Final = 300 * SECOND_MS
+SHRINK_AFTER_GROWTH_MS: Final = 10 * MINUTE_MS
+DEAD_BAND_PERCENT: Final = 10
+STALE_LOCAL_MS: Final = 15 * SECOND_MS
+STALE_REMOTE_MS: Final = 30 * SECOND_MS
+COOLDOWN_MS: Final = MINUTE_MS
+ACTIONS_PER_CYCLE: Final = 5
+ACTIONS_PER_HOUR: Final = 60
+BLAST_RADIUS_PERCENT: Final = 10
+BLAST_WINDOW_MS: Final = MINUTE_MS
+UNHEALTHY_HALT_PERCENT: Final = 45
+UNHEALTHY_HALT_WORKERS: Final = 3
+POOL_FAILED_STARTS_PAUSE: Final = 5
+DEVICE_TEMPERATURE_LIMIT_C: Final = 90
+
+# -- API
+PAGE_DEFAULT: Final = 100
+PAGE_MAX: Final = 1_000
+BODY_MAX_BYTES: Final = 8 * 1024 * 1024
+SSE_CLIENTS_MAX: Final = 256
+SSE_HEARTBEAT_MS: Final = 5 * SECOND_MS
+SSE_CHUNK_MS: Final = 50
+SSE_BACKLOG_EVENTS: Final = 20_000
+LOG_CHUNK_BYTES: Final = 64 * 1024
+LOG_QUOTA_BYTES: Final = 64 * 1024 * 1024  # per stream and attempt
+LOG_PAGE_BYTES: Final = 8 * 1024 * 1024
+
+# -- ledger
+SNAPSHOT_EVERY_EVENTS: Final = 50_000
+COMMIT_EVENTS_MAX: Final = 8_192  # events in one segment
+
+assert UNDURABLE_EVENTS_MAX > RESERVED_LANE_EVENTS, "submits must be refused before finishes are"
+assert DISPATCH_PER_PASS < COMMIT_EVENTS_MAX <= UNDURABLE_EVENTS_MAX
+assert PENDING_APPROVALS_MAX >= PROPOSALS_PER_CYCLE > ACTIONS_PER_CYCLE
+assert APPROVAL_TTL_MIN_MS <= APPROVAL_TTL_MS <= APPROVAL_TTL_MAX_MS
+assert ALLOWED_TTL_MS <= APPROVAL_TTL_MIN_MS
+assert SHRINK_WINDOW_MS < SHRINK_AFTER_GROWTH_MS
+assert PAGE_DEFAULT <= PAGE_MAX
+assert STALE_LOCAL_MS < STALE_REMOTE_MS
