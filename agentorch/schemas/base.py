@@ -1,0 +1,37 @@
+"""What all wire models share."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Request(BaseModel):
+    """Comes in: unknown fields are refused by name, so that a typing mistake is never silently ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Document(BaseModel):
+    """Goes out. Clients ignore fields they do not know, so fields can be added."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Page(Document):
+    """A page of a list. `next` is the cursor of the following page, None on the last; `total` is exact."""
+
+    next: str | None = None
+    total: int
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem document. `code` is stable; `retry_after` (seconds) where trying again helps."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    retry_after: float | None = None

@@ -1,0 +1,212 @@
+"""What the API answers with about jobs, the fleet and money. Times `_at` are seconds since the epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agentorch.schemas.base import Document, Page
+
+
+class AttemptDocument(Document):
+    number: int
+    worker: str
+    pool: str
+    devices: list[str] = []
+    started_at: float | None = None
+    ended_at: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    cause: str | None = None
+    message: str = ""
+    cpu_s: float = 0.0
+    memory_peak_bytes: int = 0
+    cost_usd: float = 0.0
+
+
+class ReasonDocument(Document):
+    """Why a job is not running: the first reason that applies, in words."""
+
+    code: str
+    text: str
+
+
+class JobDocument(Document):
+    id: str
+    name: str
+    tenant: str
+    kind: str = "task"
+    tier: str
+    state: str
+    reason: ReasonDocument | None = None  # None while it runs and after it ended
+    priority: int
+    command: list[str]
+    pool: str | None = None  # where it runs or ran, or the pool it waits for first
+    worker: str | None = None
+    attempt: int = 0
+    attempts: list[AttemptDocument] = []
+    exit_code: int | None = None
+    cause: str | None = None
+    submitted_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    deadline_at: float | None = None
+    not_before_at: float | None = None
+    wait_s: float = 0.0  # time spent waiting so far or in all, until its newest start
+    run_s: float = 0.0
+    cost_usd: float = 0.0
+    progress_percent: float | None = None
+    progress_message: str = ""
+    checkpoint_at: float | None = None
+    preemptible: bool = True
+    resources: dict[str, Any] = {}
+    constraints: dict[str, Any] = {}
+    labels: dict[str, str] = {}
+    depends_on: list[str] = []
+    spec: dict[str, Any] | None = None  # whole specification; only in the single-job document
+
+
+class JobPage(Page):
+    items: list[JobDocument]
+
+
+class PredicateDocument(Document):
+    """One predicate of the scheduler: `ok`, or why not."""
+
+    code: str
+    ok: bool
+    text: str
+
+
+class PoolExplanation(Document):
+    pool: str
+    ok: bool
+    predicates: list[PredicateDocument]
+
+
+class ExplainDocument(Document):
+    job: str
+    state: str
+    reason: ReasonDocument | None
+    position: int | None = None  # jobs that go first, as the scheduler would order them now
+    predicates: list[PredicateDocument]  # of the job itself
+    pools: list[PoolExplanation]
+
+
+class OfferDocument(Document):
+    pool: str
+    feasible: bool
+    text: str
+    price_usd_per_hour: float | None  # None: unknown
+    max_cost_usd: float | None
+    free_now: bool
+    position: int
+    predicates: list[PredicateDocument] = []
+
+
+class PlanDocument(Document):
+    seq: int
+    feasible: bool
+    text: str
+    offers: list[OfferDocument]
+    start_p50_s: float | None = None  # None: not predicted
+    start_p90_s: float | None = None
+
+
+class DeviceDocument(Document):
+    id: str
+    kind: str
+    name: str
+    node: str
+    age_s: float | None
+    utilization_percent: float | None = None
+    memory_used_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    temperature_c: float | None = None
+    power_watts: float | None = None
+    power_limit_watts: float | None = None
+    pressure_percent: float | None = None
+    parent: str = ""
+    error: str = ""
+    history: list[tuple[float, float | None]] = []  # (time, utilisation)
+
+
+class WorkerDocument(Document):
+    id: str
+    pool: str
+    node: str
+    state: str  # up | retiring | down
+    cordoned: bool = False
+    cordon_reason: str = ""
+    cpus: float
+    memory_bytes: int
+    gpus: int
+    devices: list[str] = []
+    free_cpus: float
+    free_memory_bytes: int
+    free_gpus: int
+    jobs: list[str] = []
+    reserved_for: str = ""
+
+
+class PoolDocument(Document):
+    name: str
+    executor: str
+    workers: int
+    available: int
+    busy: int
+    target: int
+    min_workers: int
+    max_workers: int
+    cpus: float  # of one worker
+    memory_bytes: int
+    gpus: int
+    price_usd_per_hour: float | None
+    region: str
+    spot: bool
+    labels: dict[str, str] = {}
+    paused: bool = False
+    paused_reason: str = ""
+    protected: bool = False
+    queued: int = 0
+    running: int = 0
+    utilization_percent: float = 0.0
+    wait_s_p50: float = 0.0
+    wait_s_p95: float = 0.0
+    target_wait_s: float = 60.0
+    telemetry_age_s: float | None = None
+    failed_starts: int = 0
+
+
+class TenantDocument(Document):
+    name: str
+    weight: int
+    max_running: int | None = None
+    queued: int = 0
+    running: int = 0
+    finished: int = 0
+
+
+class BudgetDocument(Document):
+    tenant: str
+    hard_cap_usd: float | None
+    spent_usd: float
+    reserved_usd: float
+    burn_usd_per_hour: float
+    exhausted_in_s: float | None = None  # at the present burn rate; None: never or no cap
+    blocked_jobs: int = 0
+
+
+class KeyDocument(Document):
+    id: str
+    name: str
+    roles: list[str]
+    tenant: str
+    added_at: float
+    secret: str | None = None  # only in the answer to its creation
+
+
+class AlertDocument(Document):
+    at: float
+    code: str
+    text: str
+    by: str

@@ -1,0 +1,76 @@
+"""What comes in. Field names are those that users of SkyPilot and dstack already type."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from agentorch.schemas.base import Request
+
+
+class AnswerRequest(Request):
+    """A person's answer to an open approval. `proposal_hash` says which version of it was looked at."""
+
+    answer: Literal["approve", "edit", "reject"]
+    edits: dict[str, int | str] = Field(default_factory=dict)
+    reason: str = Field(default="", max_length=2_000)
+    proposal_hash: str = ""
+
+
+class BatchAnswerItem(AnswerRequest):
+    id: str
+
+
+class BatchAnswerRequest(Request):
+    """Each item is answered by itself: one that is refused undoes no other."""
+
+    answers: list[BatchAnswerItem] = Field(min_length=1, max_length=100)
+
+
+class ModeRequest(Request):
+    mode: Literal["paused", "observe", "approve", "guarded"]
+    reason: str = Field(default="", max_length=2_000)
+
+
+class ProgressRequest(Request):
+    """A job speaks of itself. `move_to`: a pool it would rather be in, "" = any other allowed one."""
+
+    percent: float | None = Field(default=None, ge=0, le=100)
+    message: str = Field(default="", max_length=500)
+    checkpoint: bool = False
+    move_to: str | None = None
+
+
+class KeyRequest(Request):
+    name: str = Field(min_length=1, max_length=100)
+    roles: list[Literal["submit", "view", "approve", "admin"]] = Field(min_length=1)
+    tenant: str = ""
+
+
+class TenantRequest(Request):
+    weight: int = Field(default=100, ge=1, le=10_000)
+    hard_cap_usd: float | None = Field(default=None, ge=0)
+    max_running: int | None = Field(default=None, ge=1)
+
+
+class PoolPatch(Request):
+    workers: int | None = Field(default=None, ge=0)
+    paused: bool | None = None
+    reason: str = Field(default="", max_length=500)
+
+
+class WorkerPatch(Request):
+    cordoned: bool
+    reason: str = Field(default="", max_length=500)
+
+
+class JobPatch(Request):
+    """What the owner may change of its own live job. Durations and times in the micro syntax of a job."""
+
+    priority: int | None = Field(default=None, ge=0, le=100)
+    deadline: Any = None
+    start_at: Any = None
+    hold: bool | None = None
+    pool: str | None = None
+    reason: str = Field(default="", max_length=500)
