@@ -1,0 +1,79 @@
+"""The facts: what the fold of the ledger amounts to. They are encoded into snapshots and compared byte for byte.
+
+`core.evolve` alone writes here. Dicts keep the order in which their keys arrived, and rules may rely on it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from agentorch.model.fleet import ApiKey, Pool, Tenant, Worker
+from agentorch.model.jobs import Job
+from agentorch.model.observation import HistoryPoint, Observation
+from agentorch.model.proposals import BrainReport, Mode, Proposal
+
+#: Raised whenever a guardrail changes what it says. Verdicts carry it; `verify` judges again only its own version.
+RULES_VERSION = 1
+
+
+class Idempotent(msgspec.Struct, frozen=True, gc=False):
+    """What an idempotency key stands for."""
+
+    job: str
+    body_sha256: str
+    at_ms: int
+
+
+class Decision(msgspec.Struct, kw_only=True):
+    """One supervisor cycle: what it saw, what the brain said, and the proposals that came of it."""
+
+    cycle: int
+    seq: int
+    at_ms: int
+    observation_sha256: str
+    observation: Observation | None = None  # kept for the newest decisions only; the ledger has all
+    report: BrainReport | None = None
+    proposals: list[str] = []
+
+
+class Alert(msgspec.Struct, frozen=True, gc=False):
+    at_ms: int
+    code: str
+    text: str
+    by: str
+
+
+class Facts(msgspec.Struct, kw_only=True):
+    """Everything that a snapshot holds."""
+
+    seq: int = 0  # of the last event folded in
+    at_ms: int = 0  # newest event time
+    epoch: int = 0
+    closed: bool = True  # the last runtime closed in order
+    jobs: dict[str, Job] = {}
+    next_job: int = 1
+    finished: dict[str, None] = {}  # finished jobs in order of their end, the oldest first
+    dependants: dict[str, list[str]] = {}  # job id -> jobs that wait for it
+    pools: dict[str, Pool] = {}
+    workers: dict[str, Worker] = {}
+    pool_devices: dict[str, list[str]] = {}  # GPUs that a pool may hand to new workers
+    tenants: dict[str, Tenant] = {}
+    usage_epoch_ms: int = 0  # zero point of the decayed usage, see core.fairshare
+    keys: dict[str, ApiKey] = {}
+    idempotency: dict[str, Idempotent] = {}  # "tenant\0key" in order of arrival
+    running: dict[str, None] = {}  # jobs on a worker, in start order
+    held: dict[str, None] = {}
+    mode: Mode = Mode.guarded
+    mode_by: str = "default"
+    mode_reason: str = ""
+    cycle: int = 0
+    next_proposal: int = 1
+    proposals: dict[str, Proposal] = {}
+    unsettled: dict[str, None] = {}  # proposals that are allowed, open, approved or acting
+    acted: list[tuple[int, str, str]] = []  # (time, target, kind) of actions of the last hour
+    decisions: dict[int, Decision] = {}
+    history: list[HistoryPoint] = []
+    alerts: list[Alert] = []
+    brain_failures: int = 0  # in a row
+    ended_by_state: dict[str, int] = {}  # finished jobs ever, by final state
+    spent_usd_micros: int = 0
