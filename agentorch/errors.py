@@ -9,6 +9,7 @@
     |   |-- LedgerFailed         a commit failed: the runtime stops and refolds at the next start
     |   `-- LedgerTooNew         an event written by a newer version: unknown tags are never skipped
     |-- ExecutorError            an attempt could not be launched, stopped or inspected
+    |-- BrainError               a brain raised, hung or spoke nonsense: recorded, and nothing acts
     |-- RuntimeStopped           the runtime is shutting down or has failed; nothing is accepted
     `-- ClientError              the typed client: the server refused, or could not be reached
         |-- ServerUnreachable
@@ -92,6 +93,10 @@ class LedgerTooNew(LedgerError):
 
 class ExecutorError(AgentorchError):
     """An executor could not do what it was told; the message names the attempt."""
+
+
+class BrainError(AgentorchError):
+    """A brain raised, hung, or answered with what can't be recorded; the message says which."""
 
 
 class RuntimeStopped(AgentorchError):

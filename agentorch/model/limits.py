@@ -53,6 +53,16 @@ HISTORY_POINTS: Final = 360  # observations kept for plots and for the highest n
 REASON_MAX_CHARS: Final = 2_000
 EVIDENCE_MAX: Final = 12
 BRAIN_FAILURES_BEFORE_FALLBACK: Final = 3
+BRAIN_PROBE_EVERY_CYCLES: Final = 10  # while the fallback decides, every tenth cycle asks the failed brain again
+BRAIN_PREVIEWS_PER_CYCLE: Final = 256  # calls of the preview in one cycle, and drafts in one call
+BRAIN_EXCHANGES_MAX: Final = 32  # exchanges with a model in one report
+BRAIN_EXCHANGE_MAX_CHARS: Final = 1_000_000  # of one request or response
+BRAIN_TEXT_MAX_CHARS: Final = 200_000  # all words of one report together; more is nonsense, not prose
+DRAFT_VALUES_MAX: Final = 500  # numbers, texts, lists and objects in one draft's action
+DRAFT_DEPTH_MAX: Final = 8
+CYCLE_STEPS_MAX: Final = 8  # graph steps of one cycle or one approval; the library's own default is 10,007
+CARRY_OUT_TIMEOUT_MS: Final = 10 * SECOND_MS
+RECONCILE_EVERY_CYCLES: Final = 6  # how often pending threads are compared with the ledger
 APPROVAL_TTL_MS: Final = 15 * MINUTE_MS
 APPROVAL_TTL_MIN_MS: Final = MINUTE_MS
 APPROVAL_TTL_MAX_MS: Final = DAY_MS
@@ -92,6 +102,7 @@ SSE_BACKLOG_EVENTS: Final = 20_000
 LOG_CHUNK_BYTES: Final = 64 * 1024
 LOG_QUOTA_BYTES: Final = 64 * 1024 * 1024  # per stream and attempt
 LOG_PAGE_BYTES: Final = 8 * 1024 * 1024
+EXECUTOR_EVENTS_KEPT: Final = 10_000  # told ends of attempts that an executor keeps for a follower that resumes
 
 # -- ledger
 SNAPSHOT_EVERY_EVENTS: Final = 50_000
