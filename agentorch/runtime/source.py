@@ -35,10 +35,13 @@ class Source(Protocol):
         """The runtime's clock; of a recording, the time of the event looked at."""
 
     async def view(self, at: int | None = None) -> State:
-        """The state, once everything in it is durable; `at` = as of that sequence (recordings only).
+        """The state; `at` = as of that sequence (recordings only). What is built from it leaves after `settled()`.
 
         The caller must not keep it across an await: the loop goes on changing it. Raises Refused("invalid").
         """
+
+    async def settled(self) -> None:
+        """Wait until everything in memory now is durable: an answer built from it may then leave. Raises RuntimeStopped."""
 
     @property
     def last_seq(self) -> int:

@@ -1,0 +1,139 @@
+"""What executors saw of attempts, and what becomes of a job whose attempt ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from agentorch.core import fairshare, money
+from agentorch.core.decide.jobs import end
+from agentorch.core.turn import Turn
+from agentorch.model import commands as cmd
+from agentorch.model import events as ev
+from agentorch.model import limits
+from agentorch.model.jobs import (
+    CAUSES_OF,
+    NOT_THE_JOBS_FAULT,
+    ON_WORKER,
+    RETRYABLE,
+    Attempt,
+    Cause,
+    Job,
+    JobState,
+    Resources,
+)
+
+
+def _live(turn: Turn, job_id: str, attempt: int) -> tuple[Job, Attempt] | None:
+    """The job and its live attempt, if the report is about that one: reports may come twice, or late."""
+    job = turn.facts.jobs.get(job_id)
+    if job is None or job.state not in ON_WORKER or job.attempts_made != attempt:
+        return None
+    return job, job.attempts[-1]
+
+
+def report_running(turn: Turn, command: cmd.ReportRunning) -> None:
+    found = _live(turn, command.job, command.attempt)
+    if found is not None and found[1].started_ms is None:
+        turn.emit(ev.AttemptRunning(at_ms=turn.now_ms, job=command.job, attempt=command.attempt))
+
+
+def report_ended(turn: Turn, command: cmd.ReportEnded) -> None:
+    found = _live(turn, command.job, command.attempt)
+    if found is None:
+        return
+    job, attempt = found
+    cause = _cause(job, command)
+    started_ms = attempt.started_ms or command.started_ms
+    ran_ms = max(0, command.ended_ms - started_ms) if started_ms is not None else 0
+    turn.emit(
+        ev.AttemptEnded(
+            at_ms=turn.now_ms,
+            job=job.id,
+            attempt=attempt.number,
+            cause=cause,
+            started_ms=command.started_ms,
+            ended_ms=command.ended_ms,
+            exit_code=command.exit_code,
+            signal=command.signal,
+            message=command.message[: limits.REASON_MAX_CHARS],
+            usage=command.usage,
+            cost_usd_micros=_cost(attempt, ran_ms),
+            charge=fairshare.settlement(turn.facts, attempt, command.ended_ms),
+        )
+    )
+    after(turn, job, cause)
+    _pause_broken_pool(turn, attempt.pool)
+
+
+def _cost(attempt: Attempt, ran_ms: int) -> int:
+    """What the attempt cost, rounded up. An unknown price costs what is known: nothing is invented."""
+    return money.cost_of(attempt.price_usd_micros_per_hour, ran_ms) or 0
+
+
+def _cause(job: Job, command: cmd.ReportEnded) -> Cause:
+    """The truth: work that completed was not stopped, however late a stop came; else the stop that we ordered is why.
+
+    A program may handle the stop signal and exit with a code of its own: that is still our stop.
+    """
+    if job.stop_cause is None or command.cause in (Cause.completed, Cause.exec_failed, Cause.timeout, Cause.oom):
+        return command.cause
+    return job.stop_cause
+
+
+def after(turn: Turn, job: Job, cause: Cause) -> None:
+    """Decide what follows an attempt's end: success, another try, or the end."""
+    if cause is Cause.completed:
+        end(turn, job, JobState.succeeded, cause)
+    elif cause is Cause.cancelled:
+        end(turn, job, JobState.cancelled, cause, job.stop_by)
+    elif job.workers_lost >= limits.POISON_WORKERS:
+        end(turn, job, JobState.failed, Cause.poison)
+    elif cause in NOT_THE_JOBS_FAULT and job.stop_cause is not Cause.cancelled:
+        turn.emit(ev.JobRequeued(at_ms=turn.now_ms, job=job.id, cause=cause, counts=False))
+    elif cause in RETRYABLE and _may_retry(job, cause):
+        turn.emit(
+            ev.JobRequeued(
+                at_ms=turn.now_ms,
+                job=job.id,
+                cause=cause,
+                not_before_ms=turn.now_ms + backoff_ms(job),
+                resources=_grown(job) if cause is Cause.oom else None,
+            )
+        )
+    else:
+        end(turn, job, JobState.failed, cause)
+
+
+def _may_retry(job: Job, cause: Cause) -> bool:
+    policy = job.spec.retry
+    return job.retries_used + 1 < policy.attempts and any(cause in CAUSES_OF[word] for word in policy.on)
+
+
+def backoff_ms(job: Job) -> int:
+    """Doubles with each retry, up to a cap. Without jitter: the scheduler spreads starts, not the clock."""
+    doubled = job.spec.retry.backoff_ms * 2 ** min(job.retries_used, 20)
+    return min(doubled, limits.RETRY_BACKOFF_CAP_MS)
+
+
+def _grown(job: Job) -> Resources:
+    memory = job.resources.memory_bytes * job.spec.retry.oom_factor_percent // 100
+    return msgspec.structs.replace(job.resources, memory_bytes=memory)
+
+
+def _pause_broken_pool(turn: Turn, name: str) -> None:
+    """G12: a pool whose starts fail again and again is paused for a person to look at."""
+    pool = turn.facts.pools.get(name)
+    if pool is None or pool.paused or pool.failed_starts < limits.POOL_FAILED_STARTS_PAUSE:
+        return
+    reason = f"G12: {pool.failed_starts} starts in a row failed"
+    turn.emit(ev.PoolPaused(at_ms=turn.now_ms, pool=name, paused=True, by="guardrail", reason=reason))
+    turn.emit(ev.AlertRaised(at_ms=turn.now_ms, code="pool-paused", text=f"{name} is paused. {reason}", by="guardrail"))
+
+
+HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
+    cmd.ReportRunning: report_running,
+    cmd.ReportEnded: report_ended,
+}

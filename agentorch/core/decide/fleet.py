@@ -1,0 +1,190 @@
+"""Pools, workers, tenants and keys; and the runtime's own start and end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from agentorch.core.facts import RULES_VERSION, Facts
+from agentorch.core.turn import Turn
+from agentorch.errors import Refused
+from agentorch.model import commands as cmd
+from agentorch.model import events as ev
+from agentorch.model.fleet import Pool, Worker, WorkerState
+
+
+def start_runtime(turn: Turn, command: cmd.StartRuntime) -> int:
+    """A new incarnation; returns its epoch."""
+    epoch = turn.facts.epoch + 1
+    turn.emit(ev.RuntimeStarted(at_ms=turn.now_ms, epoch=epoch, version=command.version, rules_version=RULES_VERSION))
+    return epoch
+
+
+def close_runtime(turn: Turn, command: cmd.CloseRuntime) -> None:
+    turn.emit(ev.RuntimeClosed(at_ms=turn.now_ms))
+
+
+def find_pool(facts: Facts, name: str) -> Pool:
+    pool = facts.pools.get(name)
+    if pool is None:
+        raise Refused("not_found", f"there is no pool {name!r}; known: {', '.join(facts.pools) or 'none'}")
+    return pool
+
+
+def find_worker(facts: Facts, name: str) -> Worker:
+    worker = facts.workers.get(name)
+    if worker is None:
+        raise Refused("not_found", f"there is no worker {name!r}")
+    return worker
+
+
+def configure_pool(turn: Turn, command: cmd.ConfigurePool) -> None:
+    """Create a pool with its first workers, or change it; bounds hold from then on."""
+    spec = command.spec
+    if not 0 <= spec.min_workers <= spec.max_workers:
+        raise Refused("invalid", f"pool {spec.name}: min_workers {spec.min_workers} > max_workers {spec.max_workers}")
+    pool = turn.facts.pools.get(spec.name)
+    if pool is None or pool.spec != spec or turn.facts.pool_devices.get(spec.name) != list(command.devices):
+        turn.emit(ev.PoolConfigured(at_ms=turn.now_ms, spec=spec, devices=command.devices))
+    target = spec.workers if pool is None else pool.target
+    _resize(turn, spec.name, min(max(target, spec.min_workers), spec.max_workers), "config")
+    for name in list(turn.facts.pools[spec.name].workers):
+        worker = turn.facts.workers[name]
+        if worker.shape != spec.shape and worker.state is WorkerState.up:
+            retire(turn, worker.id, "config")
+    settle(turn, spec.name)
+
+
+def remove_pool(turn: Turn, command: cmd.RemovePool) -> None:
+    """Take a pool away: it takes nothing more, its workers retire, and it goes when they are gone."""
+    spec = find_pool(turn.facts, command.pool).spec
+    closed = msgspec.structs.replace(spec, min_workers=0, max_workers=0, workers=0)
+    devices = tuple(turn.facts.pool_devices.get(command.pool, ()))
+    if spec != closed:
+        turn.emit(ev.PoolConfigured(at_ms=turn.now_ms, spec=closed, devices=devices))
+    scale(turn, command.pool, 0, "config")
+    if not turn.facts.pools[command.pool].workers:
+        turn.emit(ev.PoolRemoved(at_ms=turn.now_ms, pool=command.pool))
+
+
+def pause_pool(turn: Turn, command: cmd.PausePool) -> None:
+    if find_pool(turn.facts, command.pool).paused != command.paused:
+        turn.emit(
+            ev.PoolPaused(
+                at_ms=turn.now_ms,
+                pool=command.pool,
+                paused=command.paused,
+                by=command.by,
+                reason=command.reason,
+            )
+        )
+
+
+def scale_pool(turn: Turn, command: cmd.ScalePool) -> None:
+    spec = find_pool(turn.facts, command.pool).spec
+    if not spec.min_workers <= command.workers <= spec.max_workers:
+        raise Refused(
+            "invalid",
+            f"workers must be {spec.min_workers} to {spec.max_workers} in {spec.name}, not {command.workers}",
+        )
+    scale(turn, command.pool, command.workers, command.by)
+
+
+def scale(turn: Turn, pool: str, workers: int, by: str) -> None:
+    """Want this many workers: new ones come at once, surplus ones retire, empty ones first."""
+    _resize(turn, pool, workers, by)
+    settle(turn, pool)
+
+
+def _resize(turn: Turn, name: str, workers: int, by: str) -> None:
+    pool = turn.facts.pools[name]
+    if pool.target != workers:
+        turn.emit(ev.PoolScaled(at_ms=turn.now_ms, pool=name, workers=workers, by=by))
+    staying = [turn.facts.workers[worker] for worker in pool.workers]
+    staying = [worker for worker in staying if worker.state is WorkerState.up]
+    surplus = len(staying) - workers
+    if surplus > 0:
+        # Cordoned ones first, then the emptiest, then the newest: the least work is in the way.
+        newest_first = staying[::-1]
+        order = sorted(newest_first, key=lambda w: (not w.cordoned, len(w.running), bool(w.reserved_for)))
+        for worker in order[:surplus]:
+            retire(turn, worker.id, by)
+
+
+def retire(turn: Turn, worker: str, by: str) -> None:
+    turn.emit(ev.WorkerRetired(at_ms=turn.now_ms, worker=worker, by=by))
+
+
+def settle(turn: Turn, name: str) -> None:
+    """Let workers follow what is wanted: retired ones that are empty go, and missing ones come."""
+    facts = turn.facts
+    pool = facts.pools[name]
+    for worker in list(pool.workers):
+        found = facts.workers[worker]
+        if found.state is WorkerState.retiring and not found.running:
+            turn.emit(ev.WorkerRemoved(at_ms=turn.now_ms, worker=worker))
+    up = sum(1 for worker in pool.workers if facts.workers[worker].state is WorkerState.up)
+    for _ in range(pool.target - up):
+        devices = _free_devices(facts, pool)
+        if len(devices) < pool.spec.shape.gpus or len(pool.workers) >= pool.spec.max_workers:
+            break  # a retiring worker still holds the slot or the GPU; the next tick tries again
+        turn.emit(
+            ev.WorkerAdded(
+                at_ms=turn.now_ms,
+                worker=f"{name}-{pool.next_worker}",
+                pool=name,
+                node="local",
+                shape=pool.spec.shape,
+                devices=tuple(devices[: pool.spec.shape.gpus]),
+            )
+        )
+
+
+def _free_devices(facts: Facts, pool: Pool) -> list[str]:
+    taken = {device for worker in pool.workers for device in facts.workers[worker].devices}
+    return [device for device in facts.pool_devices.get(pool.spec.name, ()) if device not in taken]
+
+
+def cordon_worker(turn: Turn, command: cmd.CordonWorker) -> None:
+    if find_worker(turn.facts, command.worker).cordoned != command.cordoned:
+        cordon(turn, command.worker, command.cordoned, command.by, command.reason)
+
+
+def cordon(turn: Turn, worker: str, cordoned: bool, by: str, reason: str) -> None:
+    turn.emit(ev.WorkerCordoned(at_ms=turn.now_ms, worker=worker, cordoned=cordoned, by=by, reason=reason))
+
+
+def configure_tenant(turn: Turn, command: cmd.ConfigureTenant) -> None:
+    tenant = turn.facts.tenants.get(command.spec.name)
+    if tenant is None or tenant.spec != command.spec:
+        turn.emit(ev.TenantConfigured(at_ms=turn.now_ms, spec=command.spec))
+
+
+def add_key(turn: Turn, command: cmd.AddKey) -> None:
+    if command.key.id in turn.facts.keys:
+        raise Refused("conflict", f"there is a key {command.key.id!r} already")
+    if command.key.tenant and command.key.tenant not in turn.facts.tenants:
+        raise Refused("invalid", f"there is no tenant {command.key.tenant!r}")
+    turn.emit(ev.KeyAdded(at_ms=turn.now_ms, key=command.key, by=command.by))
+
+
+def revoke_key(turn: Turn, command: cmd.RevokeKey) -> None:
+    if command.key not in turn.facts.keys:
+        raise Refused("not_found", f"there is no key {command.key!r}")
+    turn.emit(ev.KeyRevoked(at_ms=turn.now_ms, key=command.key, by=command.by))
+
+
+HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
+    cmd.StartRuntime: start_runtime,
+    cmd.CloseRuntime: close_runtime,
+    cmd.ConfigurePool: configure_pool,
+    cmd.RemovePool: remove_pool,
+    cmd.PausePool: pause_pool,
+    cmd.ScalePool: scale_pool,
+    cmd.CordonWorker: cordon_worker,
+    cmd.ConfigureTenant: configure_tenant,
+    cmd.AddKey: add_key,
+    cmd.RevokeKey: revoke_key,
+}

@@ -1,0 +1,150 @@
+"""What happened to pools, workers, tenants, keys and the runtime itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from agentorch.core.state import State
+from agentorch.model import events as ev
+from agentorch.model.fleet import Pool, Tenant, Worker, WorkerState
+
+
+def runtime_started(state: State, event: ev.RuntimeStarted) -> None:
+    state.facts.epoch = event.epoch
+    state.facts.closed = False
+
+
+def runtime_closed(state: State, event: ev.RuntimeClosed) -> None:
+    state.facts.closed = True
+
+
+def pool_configured(state: State, event: ev.PoolConfigured) -> None:
+    facts = state.facts
+    pool = facts.pools.get(event.spec.name)
+    if pool is None:
+        facts.pools[event.spec.name] = Pool(spec=event.spec, target=event.spec.workers)
+    else:
+        pool.spec = event.spec
+    facts.pool_devices[event.spec.name] = list(event.devices)
+    facts.world_seq = facts.seq + 1
+
+
+def pool_removed(state: State, event: ev.PoolRemoved) -> None:
+    state.facts.pools.pop(event.pool)
+    state.facts.pool_devices.pop(event.pool, None)
+    state.facts.world_seq = state.facts.seq + 1
+
+
+def pool_paused(state: State, event: ev.PoolPaused) -> None:
+    pool = state.facts.pools[event.pool]
+    pool.paused = event.paused
+    pool.paused_reason = event.reason if event.paused else ""
+    if not event.paused:
+        pool.failed_starts = 0
+    state.facts.world_seq = state.facts.seq + 1
+
+
+def pool_scaled(state: State, event: ev.PoolScaled) -> None:
+    pool = state.facts.pools[event.pool]
+    if event.workers > pool.target:
+        pool.grew_ms = event.at_ms
+    pool.target = event.workers
+    pool.scaled_ms = event.at_ms
+
+
+def worker_added(state: State, event: ev.WorkerAdded) -> None:
+    facts = state.facts
+    pool = facts.pools[event.pool]
+    facts.workers[event.worker] = Worker(
+        id=event.worker,
+        pool=event.pool,
+        node=event.node,
+        shape=event.shape,
+        devices=event.devices,
+        added_ms=event.at_ms,
+        free_cpu_milli=event.shape.cpu_milli,
+        free_memory_bytes=event.shape.memory_bytes,
+        free_devices=list(event.devices),
+    )
+    pool.workers.append(event.worker)
+    pool.next_worker += 1
+    facts.world_seq = facts.seq + 1
+
+
+def worker_retired(state: State, event: ev.WorkerRetired) -> None:
+    worker = state.facts.workers[event.worker]
+    worker.state = WorkerState.retiring
+    _clear_reservation(state, worker)
+
+
+def worker_removed(state: State, event: ev.WorkerRemoved) -> None:
+    worker = state.facts.workers.pop(event.worker)
+    _clear_reservation(state, worker)
+    pool = state.facts.pools.get(worker.pool)
+    if pool is not None:
+        pool.workers.remove(worker.id)
+    state.facts.world_seq = state.facts.seq + 1
+
+
+def worker_cordoned(state: State, event: ev.WorkerCordoned) -> None:
+    worker = state.facts.workers[event.worker]
+    worker.cordoned = event.cordoned
+    worker.cordon_reason = event.reason if event.cordoned else ""
+    if event.cordoned:
+        _clear_reservation(state, worker)
+    else:
+        worker.failures = 0
+    state.facts.world_seq = state.facts.seq + 1
+
+
+def worker_reserved(state: State, event: ev.WorkerReserved) -> None:
+    worker = state.facts.workers[event.worker]
+    _clear_reservation(state, worker)
+    if event.job:
+        worker.reserved_for = event.job
+        state.facts.reserved[event.job] = worker.id
+
+
+def _clear_reservation(state: State, worker: Worker) -> None:
+    if worker.reserved_for:
+        state.facts.reserved.pop(worker.reserved_for, None)
+        worker.reserved_for = ""
+
+
+def tenant_configured(state: State, event: ev.TenantConfigured) -> None:
+    facts = state.facts
+    tenant = facts.tenants.get(event.spec.name)
+    if tenant is None:
+        # A newcomer starts level with whoever used least, so that a fresh name is no way to the front for long.
+        floor = min((other.usage / other.spec.weight for other in facts.tenants.values()), default=0.0)
+        facts.tenants[event.spec.name] = Tenant(spec=event.spec, usage=floor * event.spec.weight)
+    else:
+        tenant.spec = event.spec
+    facts.world_seq = facts.seq + 1
+
+
+def key_added(state: State, event: ev.KeyAdded) -> None:
+    state.facts.keys[event.key.id] = event.key
+
+
+def key_revoked(state: State, event: ev.KeyRevoked) -> None:
+    state.facts.keys.pop(event.key)
+
+
+HANDLERS: dict[type, Callable[[State, Any], None]] = {
+    ev.RuntimeStarted: runtime_started,
+    ev.RuntimeClosed: runtime_closed,
+    ev.PoolConfigured: pool_configured,
+    ev.PoolRemoved: pool_removed,
+    ev.PoolPaused: pool_paused,
+    ev.PoolScaled: pool_scaled,
+    ev.WorkerAdded: worker_added,
+    ev.WorkerRetired: worker_retired,
+    ev.WorkerRemoved: worker_removed,
+    ev.WorkerCordoned: worker_cordoned,
+    ev.WorkerReserved: worker_reserved,
+    ev.TenantConfigured: tenant_configured,
+    ev.KeyAdded: key_added,
+    ev.KeyRevoked: key_revoked,
+}

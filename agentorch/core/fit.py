@@ -1,0 +1,100 @@
+"""Where a job may go and where it fits. Every question has one function; the scheduler, `explain` and the guardrails
+ask the same ones."""
+
+from __future__ import annotations
+
+from agentorch.core.facts import Facts
+from agentorch.model.fleet import Pool, PoolSpec, Worker, WorkerState
+from agentorch.model.jobs import Constraints, Job, Resources
+
+
+def constraint_breach(spec: PoolSpec, limits: Constraints) -> str:
+    """Which constraint keeps a job out of this pool, in words; "" when none does (G9)."""
+    if limits.pools and spec.name not in limits.pools:
+        return f"allowed pools are {', '.join(limits.pools)}"
+    if limits.regions and spec.region not in limits.regions:
+        return f"region {spec.region} is not among {', '.join(limits.regions)}"
+    if spec.spot and not limits.spot_ok:
+        return "spot workers are not accepted"
+    missing = [f"{key}={value}" for key, value in limits.labels if (key, value) not in spec.labels]
+    return f"the pool lacks label {', '.join(missing)}" if missing else ""
+
+
+def allowed_pools(facts: Facts, job: Job) -> list[str]:
+    """Pools that the job's constraints allow, whoever asks; a reroute is not counted. Cheapest first."""
+    names = [name for name, pool in facts.pools.items() if not constraint_breach(pool.spec, job.spec.constraints)]
+    return sorted(names, key=lambda name: price_rank(facts.pools[name]))
+
+
+def candidate_pools(facts: Facts, job: Job) -> list[str]:
+    """`allowed_pools`, narrowed to the pool that the job was rerouted to, if any."""
+    allowed = allowed_pools(facts, job)
+    return [job.route_pool] if job.route_pool and job.route_pool in allowed else allowed
+
+
+def price_rank(pool: Pool) -> tuple[bool, int]:
+    """Cheapest first, unknown prices last; ties keep the order of the configuration."""
+    price = pool.spec.price_usd_micros_per_hour
+    return (price is None, price or 0)
+
+
+def could_fit(shape: Resources, need: Resources) -> bool:
+    """Whether an empty worker of this shape is big enough."""
+    return (
+        need.cpu_milli <= shape.cpu_milli
+        and need.memory_bytes <= shape.memory_bytes
+        and need.gpus <= shape.gpus
+        and (not need.gpus or gpu_matches(shape, need))
+    )
+
+
+def gpu_matches(shape: Resources, need: Resources) -> bool:
+    """Whether the GPUs of this shape are of the model and size asked for."""
+    return need.gpu_memory_bytes <= shape.gpu_memory_bytes and need.gpu_model.lower() in shape.gpu_model.lower()
+
+
+def takes_work(worker: Worker) -> bool:
+    """Whether anything new may be placed on the worker at all."""
+    return worker.state is WorkerState.up and not worker.cordoned
+
+
+def has_room(worker: Worker, need: Resources) -> bool:
+    """Whether the worker is big enough with what runs there now."""
+    return (
+        need.cpu_milli <= worker.free_cpu_milli
+        and need.memory_bytes <= worker.free_memory_bytes
+        and need.gpus <= len(worker.free_devices)
+        and could_fit(worker.shape, need)
+    )
+
+
+def free_at(facts: Facts, worker: Worker, need: Resources) -> int | None:
+    """When the worker will have room for `need` if every job there takes its longest duration.
+
+    0 = now; None = unknown, because a job in the way named no duration.
+    """
+    cpu, memory, gpus = worker.free_cpu_milli, worker.free_memory_bytes, len(worker.free_devices)
+    if need.cpu_milli <= cpu and need.memory_bytes <= memory and need.gpus <= gpus:
+        return 0
+    ends: list[tuple[int, Resources]] = []
+    for name in worker.running:
+        job = facts.jobs[name]
+        attempt = job.attempts[-1]
+        if job.spec.max_duration_ms is not None:
+            ends.append(((attempt.started_ms or attempt.ordered_ms) + job.spec.max_duration_ms, attempt.resources))
+    for end_ms, held in sorted(ends, key=lambda item: item[0]):
+        cpu, memory, gpus = cpu + held.cpu_milli, memory + held.memory_bytes, gpus + held.gpus
+        if need.cpu_milli <= cpu and need.memory_bytes <= memory and need.gpus <= gpus:
+            return end_ms
+    return None
+
+
+def describe(need: Resources) -> str:
+    """For people: `2 cpus, 4.0 GiB, 1 GPU`."""
+    parts = [f"{need.cpu_milli / 1000:g} cpu{'s' if need.cpu_milli != 1000 else ''}"]
+    if need.memory_bytes:
+        parts.append(f"{need.memory_bytes / 2**30:.1f} GiB")
+    if need.gpus:
+        model = f" {need.gpu_model}" if need.gpu_model else ""
+        parts.append(f"{need.gpus}{model} GPU{'s' if need.gpus != 1 else ''}")
+    return ", ".join(parts)

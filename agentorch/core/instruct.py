@@ -1,0 +1,57 @@
+"""What an event orders to be done outside. Pure; the runtime performs it once the event is durable, and not before.
+
+Each instruction is keyed by the attempt, so that performing it twice does it once: a crash between the commit and the
+effect is mended by performing again at the next start.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from agentorch.core.facts import Facts
+from agentorch.model import events as ev
+from agentorch.model.jobs import ON_WORKER, JobState
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """Start the attempt. `JobStarted` must be durable."""
+
+    job: str
+    attempt: int
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Stop the attempt's whole process tree. `JobStopping` must be durable."""
+
+    job: str
+    attempt: int
+    cause: str
+    grace_ms: int
+
+
+Instruction = Launch | Stop
+
+
+def instruction(event: ev.Event) -> Instruction | None:
+    """What the event orders, if anything."""
+    if isinstance(event, ev.JobStarted):
+        return Launch(event.job, event.attempt)
+    if isinstance(event, ev.JobStopping):
+        return Stop(event.job, event.attempt, event.cause, event.grace_ms)
+    return None
+
+
+def unfinished(facts: Facts) -> list[tuple[str, int]]:
+    """Attempts that a restart must ask the executors about: (job, number)."""
+    return [(name, facts.jobs[name].attempts_made) for name in facts.running if facts.jobs[name].state in ON_WORKER]
+
+
+def stops_to_repeat(facts: Facts) -> list[Stop]:
+    """Stops that were ordered before a restart and may never have been performed."""
+    out = []
+    for name in facts.running:
+        job = facts.jobs[name]
+        if job.state is JobState.stopping and job.stop_cause is not None:
+            grace_ms = job.spec.checkpoint.grace_ms if job.spec.checkpoint else 0
+            out.append(Stop(name, job.attempts_made, job.stop_cause, grace_ms))
+    return out

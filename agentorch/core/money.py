@@ -1,0 +1,64 @@
+"""What a start costs: integer micro-dollars, never floats, and unknown is None, never zero."""
+
+from __future__ import annotations
+
+from agentorch.model import limits
+from agentorch.model.fleet import PoolSpec, Tenant
+from agentorch.model.jobs import Job, Resources
+
+
+def share_price(spec: PoolSpec, need: Resources) -> int | None:
+    """Micro-dollars per hour for the part of a worker that `need` takes: its largest share of any one resource."""
+    price = spec.price_usd_micros_per_hour
+    if not price:
+        return price
+    shape = spec.shape
+    parts = [(need.cpu_milli, shape.cpu_milli), (need.memory_bytes, shape.memory_bytes), (need.gpus, shape.gpus)]
+    return max((-(-price * part // whole) for part, whole in parts if whole), default=price)
+
+
+def cost_of(price_usd_micros_per_hour: int | None, duration_ms: int) -> int | None:
+    """Micro-dollars for a duration, rounded up; None when the price is unknown."""
+    if price_usd_micros_per_hour is None:
+        return None
+    return -(-price_usd_micros_per_hour * max(0, duration_ms) // limits.HOUR_MS)
+
+
+def affordable_ms(price_usd_micros_per_hour: int, money_usd_micros: int) -> int:
+    """How long `money` lasts, in whole milliseconds. The price must be above zero."""
+    return max(0, money_usd_micros) * limits.HOUR_MS // price_usd_micros_per_hour
+
+
+def reservation_ms(job: Job, price_usd_micros_per_hour: int | None) -> int:
+    """How long a start is paid for in advance: its longest duration, else an hour; never past its own `max_cost`."""
+    wanted = job.spec.max_duration_ms or limits.DEFAULT_RESERVATION_MS
+    if job.spec.max_cost_usd_micros is None or not price_usd_micros_per_hour:
+        return wanted
+    left = job.spec.max_cost_usd_micros - job.cost_usd_micros
+    return min(wanted, affordable_ms(price_usd_micros_per_hour, left))
+
+
+def headroom(tenant: Tenant) -> int | None:
+    """What the tenant may still reserve; None without a cap."""
+    cap = tenant.spec.hard_cap_usd_micros
+    return None if cap is None else cap - tenant.spent_usd_micros - tenant.reserved_usd_micros
+
+
+def covers(tenant: Tenant, job: Job, price_usd_micros_per_hour: int | None) -> bool:
+    """Whether a start at this price can be reserved (G7). An unknown price never fits under a cap."""
+    room = headroom(tenant)
+    if price_usd_micros_per_hour is None:
+        return room is None and job.spec.max_cost_usd_micros is None
+    duration_ms = reservation_ms(job, price_usd_micros_per_hour)
+    if duration_ms <= 0:
+        return False
+    cost = cost_of(price_usd_micros_per_hour, duration_ms) or 0
+    return room is None or cost <= room
+
+
+def usd(micros: int | None) -> str:
+    """For people: `$1.25`, `$0.0004`, `unknown`."""
+    if micros is None:
+        return "unknown"
+    sign, micros = ("-", -micros) if micros < 0 else ("", micros)
+    return f"{sign}${micros / 1e6:.2f}" if micros >= 10_000 or micros == 0 else f"{sign}${micros / 1e6:.4f}"

@@ -1,0 +1,149 @@
+"""One predicate per reason. The scheduler filters with `holds`; `explain` prints `text` of the very same predicates.
+
+Order is precedence: the first that does not hold is why a job waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from agentorch.core import fit, money
+from agentorch.core.facts import Facts
+from agentorch.model.fleet import Pool, Worker
+from agentorch.model.jobs import Job, JobState, Reason
+
+
+class JobPredicate(NamedTuple):
+    """About the job itself, wherever it would run."""
+
+    code: Reason
+    holds: Callable[[Facts, Job, int], bool]
+    text: Callable[[Facts, Job, int], str]
+
+
+class PoolPredicate(NamedTuple):
+    """About the job in one pool."""
+
+    code: Reason
+    holds: Callable[[Facts, Job, Pool], bool]
+    text: Callable[[Facts, Job, Pool], str]
+
+
+def _quota_holds(facts: Facts, job: Job, now_ms: int) -> bool:
+    tenant = facts.tenants[job.tenant]
+    return tenant.spec.max_running is None or tenant.running < tenant.spec.max_running
+
+
+def _quota_text(facts: Facts, job: Job, now_ms: int) -> str:
+    tenant = facts.tenants[job.tenant]
+    if tenant.spec.max_running is None:
+        return f"{job.tenant} may run any number of jobs at once"
+    return f"{job.tenant} runs {tenant.running} of at most {tenant.spec.max_running} jobs at once"
+
+
+def _held_text(facts: Facts, job: Job, now_ms: int) -> str:
+    if job.state is not JobState.held:
+        return "nobody holds it"
+    return f"held by {job.held_by}" + (f": {job.hold_reason}" if job.hold_reason else "")
+
+
+def _time_text(facts: Facts, job: Job, now_ms: int) -> str:
+    if job.not_before_ms <= now_ms:
+        return "it may start at any time"
+    kind = "its back-off ends" if job.backoff else "it may start"
+    return f"{kind} in {max(1, round((job.not_before_ms - now_ms) / 1000))} s"
+
+
+JOB_PREDICATES: tuple[JobPredicate, ...] = (
+    JobPredicate(Reason.held, lambda facts, job, now_ms: job.state is not JobState.held, _held_text),
+    JobPredicate(
+        Reason.dependency,
+        lambda facts, job, now_ms: job.waiting_on == 0,
+        lambda facts, job, now_ms: (
+            f"waits for {job.waiting_on} of {len(job.spec.depends_on)} jobs"
+            if job.waiting_on
+            else "depends on nothing that is still to end"
+        ),
+    ),
+    JobPredicate(Reason.start_time, lambda facts, job, now_ms: job.backoff or job.not_before_ms <= now_ms, _time_text),
+    JobPredicate(Reason.backoff, lambda facts, job, now_ms: not job.backoff or job.not_before_ms <= now_ms, _time_text),
+    JobPredicate(Reason.quota, _quota_holds, _quota_text),
+)
+
+
+def _allowed_holds(facts: Facts, job: Job, pool: Pool) -> bool:
+    if job.route_pool and job.route_pool != pool.spec.name:
+        return job.route_pool not in facts.pools
+    return not fit.constraint_breach(pool.spec, job.spec.constraints)
+
+
+def _allowed_text(facts: Facts, job: Job, pool: Pool) -> str:
+    breach = fit.constraint_breach(pool.spec, job.spec.constraints)
+    if breach:
+        return breach
+    if job.route_pool and job.route_pool != pool.spec.name and job.route_pool in facts.pools:
+        return f"it is routed to {job.route_pool}"
+    return "its constraints allow this pool"
+
+
+def _budget_holds(facts: Facts, job: Job, pool: Pool) -> bool:
+    price = money.share_price(pool.spec, job.resources)
+    return price == 0 or money.covers(facts.tenants[job.tenant], job, price)
+
+
+def _budget_text(facts: Facts, job: Job, pool: Pool) -> str:
+    tenant = facts.tenants[job.tenant]
+    price = money.share_price(pool.spec, job.resources)
+    if price == 0:
+        return "this pool costs nothing"
+    if price is None:
+        return "the price is unknown" + (
+            ", which no cap can cover" if not money.covers(tenant, job, None) else " and nothing caps it"
+        )
+    duration_ms = money.reservation_ms(job, price)
+    cost = money.usd(money.cost_of(price, duration_ms))
+    if duration_ms <= 0:
+        cap = money.usd(job.spec.max_cost_usd_micros)
+        return f"its max_cost of {cap} is used up ({money.usd(job.cost_usd_micros)} spent)"
+    room = money.headroom(tenant)
+    if room is None:
+        return f"a start reserves {cost}; {tenant.spec.name} has no cap"
+    return (
+        f"a start reserves {cost}; {tenant.spec.name} has {money.usd(max(0, room))} left of "
+        f"{money.usd(tenant.spec.hard_cap_usd_micros)} ({money.usd(tenant.spent_usd_micros)} spent, "
+        f"{money.usd(tenant.reserved_usd_micros)} reserved)"
+    )
+
+
+POOL_PREDICATES: tuple[PoolPredicate, ...] = (
+    PoolPredicate(Reason.infeasible, _allowed_holds, _allowed_text),
+    PoolPredicate(
+        Reason.infeasible,
+        lambda facts, job, pool: pool.spec.max_workers > 0 and fit.could_fit(pool.spec.shape, job.resources),
+        lambda facts, job, pool: (
+            f"needs {fit.describe(job.resources)}; a worker of {pool.spec.name} has {fit.describe(pool.spec.shape)}"
+        ),
+    ),
+    PoolPredicate(Reason.budget, _budget_holds, _budget_text),
+    PoolPredicate(
+        Reason.pool_paused,
+        lambda facts, job, pool: not pool.paused,
+        lambda facts, job, pool: (
+            f"{pool.spec.name} is paused: {pool.paused_reason}" if pool.paused else f"{pool.spec.name} is not paused"
+        ),
+    ),
+)
+
+
+def kept_for_other(facts: Facts, job: Job, worker: Worker, now_ms: int) -> bool:
+    """Whether room on this worker is kept for another job that this one would delay (backfill rule).
+
+    A short job may use the gap: it must name a longest duration that ends before the room is needed.
+    """
+    other = facts.jobs.get(worker.reserved_for) if worker.reserved_for else None
+    if other is None or other.id == job.id:
+        return False
+    needed_ms = fit.free_at(facts, worker, other.resources)
+    duration_ms = job.spec.max_duration_ms
+    return needed_ms is None or duration_ms is None or now_ms + duration_ms > needed_ms

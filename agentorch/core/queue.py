@@ -1,0 +1,196 @@
+"""The queue: an index over the jobs that wait. Rebuildable from the facts; it carries no information of its own.
+
+Jobs stand in *lines*: same tier, tenant, size and constraints, so that if the head of a line does not fit, nobody in it
+does. A line is a heap by `order_key`, with lazy deletion. Within a tier the tenant with the least fair share goes
+first; within a tenant, the line whose head has the smallest key. Picking the next job is O(log n) in the jobs that
+wait. Jobs that may not start yet sleep by time or stand aside until their dependencies end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from itertools import islice
+
+from agentorch.core.facts import Facts
+from agentorch.model import limits
+from agentorch.model.jobs import TIER_RANK, Constraints, Job, JobState, Resources
+
+#: A job with a deadline competes as if it had been submitted this long before its latest start.
+DEADLINE_LEAD_MS = limits.HOUR_MS
+
+LineKey = tuple[int, str, Resources, Constraints, str]
+
+
+def order_key(job: Job) -> int:
+    """Who goes first inside a tenant and tier, least first: a time in ms that does not change while the job waits.
+
+    Everybody ages alike, so age is the submit time, and a point of priority is a head start. Dear deadlines pull a job
+    forward: it goes before work submitted after `latest start - DEADLINE_LEAD_MS`.
+    """
+    key = job.submitted_ms - (job.priority - 50) * limits.PRIORITY_AGE_MS
+    if job.deadline_ms is None:
+        return key
+    return min(key, job.deadline_ms - (job.spec.max_duration_ms or 0) - DEADLINE_LEAD_MS)
+
+
+def line_key(job: Job) -> LineKey:
+    return (TIER_RANK[job.spec.tier], job.tenant, job.resources, job.spec.constraints, job.route_pool)
+
+
+class Line:
+    """Jobs that fit in the same places. `live` maps a job's number to its key; other heap entries are stale."""
+
+    __slots__ = ("heap", "key", "live")
+
+    def __init__(self, key: LineKey) -> None:
+        self.key = key
+        self.heap: list[tuple[int, int, str]] = []
+        self.live: dict[int, tuple[int, str]] = {}
+
+    def __lt__(self, other: Line) -> bool:
+        """Only a stale entry can tie with another line's; which of the two goes first does not matter."""
+        return False
+
+    def head(self) -> tuple[int, int, str] | None:
+        heap, live = self.heap, self.live
+        while heap:
+            key, number, job = heap[0]
+            if live.get(number) == (key, job):
+                return heap[0]
+            heappop(heap)
+        return None
+
+
+class TenantLines:
+    """The lines of one tenant in one tier, ordered by their heads; entries whose key is not the head's are stale."""
+
+    __slots__ = ("heap", "lines")
+
+    def __init__(self) -> None:
+        self.lines: dict[LineKey, Line] = {}
+        self.heap: list[tuple[int, int, Line]] = []
+
+    def offer(self, line: Line) -> None:
+        """Enter the line by its present head."""
+        head = line.head()
+        if head is not None:
+            heappush(self.heap, (head[0], head[1], line))
+
+    def first(self) -> Line | None:
+        """The line whose head goes first, left in the heap; None when nobody waits."""
+        heap = self.heap
+        while heap:
+            key, number, line = heap[0]
+            head = line.head()
+            if head is not None and (head[0], head[1]) == (key, number):
+                return line
+            heappop(heap)
+            if head is None:
+                self.lines.pop(line.key, None)
+        return None
+
+
+class Queue:
+    """Every job that waits, findable by who goes next."""
+
+    __slots__ = ("_aside", "_sleepers", "_where", "facts", "tiers")
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.tiers: list[dict[str, TenantLines]] = [{} for _ in TIER_RANK]
+        self._where: dict[str, Line] = {}
+        self._sleepers: list[tuple[int, int, str]] = []
+        self._aside: dict[str, None] = {}  # waits for time or for a dependency
+        for job in facts.jobs.values():
+            if job.state is JobState.queued:
+                self._enter(job)
+
+    def __len__(self) -> int:
+        return len(self._where) + len(self._aside)
+
+    def push(self, job: Job) -> None:
+        """Enter a job that has just become queued, or whose order, size or route changed."""
+        self.remove(job)
+        self._enter(job)
+
+    def remove(self, job: Job) -> None:
+        """Take a job out, wherever it stands; harmless when it stands nowhere."""
+        line = self._where.pop(job.id, None)
+        if line is not None:
+            was_head = line.heap[0][1] == job.number
+            del line.live[job.number]
+            if was_head:  # the next in line is entered only now, by its own key
+                self.tiers[line.key[0]][line.key[1]].offer(line)
+        self._aside.pop(job.id, None)
+
+    def wake(self, now_ms: int) -> None:
+        """Bring in the sleepers whose time has come."""
+        sleepers = self._sleepers
+        while sleepers and sleepers[0][0] <= now_ms:
+            at_ms, _, name = heappop(sleepers)
+            job = self.facts.jobs.get(name)
+            if job is not None and name in self._aside and job.not_before_ms == at_ms and not job.waiting_on:
+                del self._aside[name]
+                self._stand(job)
+
+    def next_wake_ms(self) -> int | None:
+        """When the next sleeper's time comes."""
+        return self._sleepers[0][0] if self._sleepers else None
+
+    def waiting_jobs(self, limit: int) -> list[Job]:
+        """Up to `limit` queued jobs, the longest waiting of each line first; bounded work."""
+        found: list[Job] = []
+        jobs = self.facts.jobs
+        for tier in self.tiers:
+            for lines in tier.values():
+                for line in lines.lines.values():
+                    found.extend(jobs[job] for _, job in islice(line.live.values(), limit))
+                    if len(found) > 8 * limit:
+                        break
+        found.extend(jobs[name] for name in islice(self._aside, limit))
+        found.sort(key=lambda job: (job.submitted_ms, job.number))
+        return found[:limit]
+
+    def lines(self) -> list[tuple[Job, int]]:
+        """A job of each line, and how many stand in it."""
+        out = []
+        for tier in self.tiers:
+            for lines in tier.values():
+                for line in lines.lines.values():
+                    head = line.head()
+                    if head is not None:
+                        out.append((self.facts.jobs[head[2]], len(line.live)))
+        return out
+
+    def standing_jobs(self) -> Iterator[Job]:
+        """Every job in a line, in no particular order."""
+        return (self.facts.jobs[name] for name in self._where)
+
+    def standing(self) -> set[str]:
+        """Ids of all queued jobs, for the invariants."""
+        return set(self._where) | set(self._aside)
+
+    def _enter(self, job: Job) -> None:
+        if job.waiting_on or job.not_before_ms > 0:
+            self._aside[job.id] = None
+            if not job.waiting_on:
+                heappush(self._sleepers, (job.not_before_ms, job.number, job.id))
+            return
+        self._stand(job)
+
+    def _stand(self, job: Job) -> None:
+        key = line_key(job)
+        lines = self.tiers[key[0]].get(job.tenant)
+        if lines is None:
+            lines = self.tiers[key[0]][job.tenant] = TenantLines()
+        line = lines.lines.get(key)
+        if line is None:
+            line = lines.lines[key] = Line(key)
+        order = order_key(job)
+        line.live[job.number] = (order, job.id)
+        self._where[job.id] = line
+        heappush(line.heap, (order, job.number, job.id))
+        head = line.head()
+        if head is not None and head[1] == job.number:
+            heappush(lines.heap, (order, job.number, line))

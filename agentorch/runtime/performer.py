@@ -1,0 +1,208 @@
+"""Performs what durable events order: launches and stops, in order per executor, and brings back what executors saw."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from agentorch.core.facts import Facts
+from agentorch.core.instruct import Instruction, Launch, Stop, stops_to_repeat, unfinished
+from agentorch.errors import ExecutorError, Refused, RuntimeStopped
+from agentorch.executors.contract import Executor
+from agentorch.model import commands as cmd
+from agentorch.model import limits
+from agentorch.model.attempts import AttemptPhase, AttemptSpec, AttemptStatus, attempt_id, parse_attempt_id
+from agentorch.model.jobs import Cause, Job
+
+if TYPE_CHECKING:
+    from agentorch.runtime.loop import Loop
+
+log = logging.getLogger(__name__)
+
+JobEnvironment = Callable[[Job], dict[str, str]]
+
+
+class Performer:
+    """One queue and one pump per executor. Nothing here decides: it performs and reports."""
+
+    def __init__(self, executors: Mapping[str, Executor], environment: JobEnvironment) -> None:
+        self.executors = dict(executors)
+        self._environment = environment
+        self._queues: dict[str, asyncio.Queue[Instruction]] = {name: asyncio.Queue() for name in executors}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._loop: Loop
+
+    def attach(self, loop: Loop) -> None:
+        self._loop = loop
+
+    @property
+    def facts(self) -> Facts:
+        return self._loop.state.facts
+
+    def perform(self, orders: list[Instruction]) -> None:
+        """Called with the instructions of a durable commit."""
+        for order in orders:
+            executor = self._executor_of(order.job)
+            if executor is not None:
+                self._queues[executor].put_nowait(order)
+
+    def _executor_of(self, name: str) -> str | None:
+        job = self.facts.jobs.get(name)
+        if job is None or not job.attempts:
+            return None
+        pool = self.facts.pools.get(job.attempts[-1].pool)
+        return pool.spec.executor if pool is not None else next(iter(self.executors))
+
+    # -- life
+
+    async def open(self, epoch: int) -> None:
+        for executor in self.executors.values():
+            await executor.open(epoch)
+
+    async def recover(self) -> None:
+        """Ask every executor for the truth about each attempt that the ledger believes alive, and report it."""
+        by_executor: dict[str, list[tuple[str, int]]] = {name: [] for name in self.executors}
+        for job, number in unfinished(self.facts):
+            name = self._executor_of(job)
+            if name in by_executor:
+                by_executor[name].append((job, number))
+        for name, attempts in by_executor.items():
+            ids = [attempt_id(job, number) for job, number in attempts]
+            for status in await self.executors[name].inspect(ids):
+                await self._report(status, absent_means_relaunch=True)
+        for stop in stops_to_repeat(self.facts):
+            self.perform([stop])
+
+    def start(self) -> None:
+        for name, executor in self.executors.items():
+            self._tasks.append(asyncio.create_task(self._work(name, executor), name=f"orders-{name}"))
+            self._tasks.append(asyncio.create_task(self._pump(executor), name=f"events-{name}"))
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for executor in self.executors.values():
+            await executor.close()
+
+    # -- orders
+
+    async def _work(self, name: str, executor: Executor) -> None:
+        queue = self._queues[name]
+        while True:
+            orders = [await queue.get()]
+            while not queue.empty() and len(orders) < limits.DISPATCH_PER_PASS:
+                orders.append(queue.get_nowait())
+            try:
+                # Launches first: a stop in the same batch may be for one of them, never the other way round.
+                await self._launch(executor, [order for order in orders if isinstance(order, Launch)])
+                await self._stop(executor, [order for order in orders if isinstance(order, Stop)])
+            except RuntimeStopped:
+                return
+
+    async def _launch(self, executor: Executor, orders: list[Launch]) -> None:
+        specs = [spec for order in orders if (spec := self._spec(order)) is not None]
+        if not specs:
+            return
+        try:
+            statuses = await executor.launch(specs)
+        except (ExecutorError, OSError) as error:
+            log.warning("launch of %d attempts failed: %s", len(specs), error)
+            statuses = [await self._failed_launch(executor, spec.id, error) for spec in specs]
+        await asyncio.gather(*(self._report(status) for status in statuses))
+
+    async def _failed_launch(self, executor: Executor, attempt: str, error: Exception) -> AttemptStatus:
+        """A batch failed: each attempt's own truth, so that none is run twice and none is forgotten."""
+        (status,) = await executor.inspect([attempt])
+        if status.phase is not AttemptPhase.absent:
+            return status
+        return AttemptStatus(
+            id=attempt,
+            phase=AttemptPhase.lost,
+            cause=Cause.no_capacity,
+            message=str(error),
+            ended_ms=self._loop.now_ms(),
+        )
+
+    def _spec(self, order: Launch) -> AttemptSpec | None:
+        """What to run; None when the attempt has been overtaken (cancelled and ended before its launch)."""
+        job = self.facts.jobs.get(order.job)
+        if job is None or job.attempts_made != order.attempt or job.id not in self.facts.running:
+            return None
+        attempt = job.attempts[-1]
+        spec = job.spec
+        return AttemptSpec(
+            id=attempt_id(job.id, attempt.number),
+            job=job.id,
+            number=attempt.number,
+            worker=attempt.worker,
+            command=spec.command,
+            env={**spec.env, **self._environment(job)},
+            workdir=spec.workdir,
+            devices=attempt.devices,
+            cpu_milli=attempt.resources.cpu_milli,
+            memory_bytes=attempt.resources.memory_bytes,
+            timeout_ms=spec.max_duration_ms,
+            grace_ms=spec.checkpoint.grace_ms if spec.checkpoint else limits.STOP_GRACE_MS,
+            stop_signal=spec.checkpoint.signal if spec.checkpoint else "SIGTERM",
+            durable=spec.durable,
+        )
+
+    async def _stop(self, executor: Executor, orders: list[Stop]) -> None:
+        for order in orders:
+            attempt = attempt_id(order.job, order.attempt)
+            try:
+                await executor.stop(attempt, order.cause, order.grace_ms)
+            except (ExecutorError, OSError) as error:
+                # The order stays in the ledger as `stopping`; the next start repeats it. People are told now.
+                await self._loop.ask(
+                    cmd.RaiseAlert(code="stop-failed", text=f"{attempt} could not be stopped: {error}", by="runtime")
+                )
+
+    # -- reports
+
+    async def _pump(self, executor: Executor) -> None:
+        async for status in executor.events():
+            try:
+                await self._report(status)
+            except RuntimeStopped:
+                return
+
+    async def _report(self, status: AttemptStatus, *, absent_means_relaunch: bool = False) -> None:
+        job, number = parse_attempt_id(status.id)
+        if status.phase is AttemptPhase.running:
+            await self._tell(cmd.ReportRunning(job=job, attempt=number))
+            return
+        cause = status.cause
+        if status.phase is AttemptPhase.absent:
+            if not absent_means_relaunch:
+                return
+            cause = Cause.no_capacity
+        await self._tell(
+            cmd.ReportEnded(
+                job=job,
+                attempt=number,
+                cause=cause or Cause.lost,
+                started_ms=status.started_ms,
+                ended_ms=status.ended_ms or self._loop.now_ms(),
+                exit_code=status.exit_code,
+                signal=status.signal,
+                message=status.message
+                or ("never started: the runtime ended first" if cause is Cause.no_capacity else ""),
+                usage=status.usage,
+            )
+        )
+
+    async def _tell(self, command: cmd.ReportRunning | cmd.ReportEnded) -> None:
+        """Reports are never dropped: when the loop is full, wait for it."""
+        while True:
+            try:
+                await self._loop.ask(command)
+                return
+            except Refused as error:
+                if error.code != "overloaded":
+                    log.error("report %s refused: %s", command, error)
+                    return
+                await self._loop.clock.wait(error.retry_after_s or 1.0)

@@ -1,0 +1,131 @@
+"""The living runtime: loop, executors and telemetry put together. The HTTP API is served from it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Protocol
+
+from agentorch.core.instruct import Instruction
+from agentorch.core.state import State
+from agentorch.errors import ExecutorError, Refused
+from agentorch.executors.contract import Executor
+from agentorch.ledger.contract import Ledger
+from agentorch.model import commands as cmd
+from agentorch.model.attempts import parse_attempt_id
+from agentorch.model.jobs import Job
+from agentorch.model.observation import DeviceSample
+from agentorch.runtime.broadcast import Batch
+from agentorch.runtime.clock import Clock, WallClock
+from agentorch.runtime.loop import Loop
+from agentorch.runtime.performer import Performer
+from agentorch.runtime.source import Verification
+from agentorch.runtime.verification import verify
+
+
+class Telemetry(Protocol):
+    """What the runtime needs of telemetry: the newest samples and their past."""
+
+    def latest(self) -> tuple[DeviceSample, ...]: ...
+
+    def history(self, device: str) -> list[DeviceSample]: ...
+
+
+def no_environment(job: Job) -> dict[str, str]:
+    """Nothing is added to a job's own environment."""
+    return {}
+
+
+class Runtime:
+    """Fulfils `runtime.source.Source`. `await open()`, use, `await close()`."""
+
+    read_only = False
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        executors: Mapping[str, Executor],
+        telemetry: Telemetry,
+        *,
+        clock: Clock | None = None,
+        environment: Callable[[Job], dict[str, str]] = no_environment,
+        name: str = "agentorch",
+    ) -> None:
+        self.name = name
+        self.telemetry = telemetry
+        self.clock: Clock = clock if clock is not None else WallClock()
+        self.performer = Performer(executors, environment)
+        self.loop = Loop(ledger, self.clock, self._perform)
+        self.performer.attach(self.loop)
+
+    async def open(self, configure: tuple[cmd.Command, ...] = ()) -> None:
+        """Fold, verify, recover every attempt, apply the configuration, and begin to schedule.
+
+        Raises LedgerError, ExecutorError, Refused (a configuration that can't be).
+        """
+        epoch = await self.loop.open()
+        await self.performer.open(epoch)
+        await self.performer.recover()
+        self.performer.start()
+        for command in configure:
+            await self.loop.ask(command)
+        self.loop.start()
+
+    async def close(self) -> None:
+        """Stop in order; running work goes on and is found again."""
+        await self.performer.close()
+        await self.loop.close()
+
+    def _perform(self, orders: list[Instruction]) -> None:
+        self.performer.perform(orders)
+
+    # -- Source
+
+    def now_ms(self) -> int:
+        return self.loop.now_ms()
+
+    async def view(self, at: int | None = None) -> State:
+        if at is not None and at != self.loop.state.facts.seq:
+            raise Refused("invalid", "a running server shows the present; open a ledger file to look back")
+        await self.loop.settled()
+        return self.loop.state
+
+    async def settled(self) -> None:
+        await self.loop.settled()
+
+    @property
+    def last_seq(self) -> int:
+        return self.loop.durable_seq
+
+    @property
+    def head_hash(self) -> str:
+        return self.loop.head_hash
+
+    async def ask(self, command: cmd.Command) -> Any:
+        return await self.loop.ask(command)
+
+    def follow(self, after: int) -> AsyncIterator[Batch]:
+        return self.loop.follow(after)
+
+    def devices(self) -> tuple[DeviceSample, ...]:
+        return self.telemetry.latest()
+
+    def device_history(self, device: str) -> list[DeviceSample]:
+        return self.telemetry.history(device)
+
+    async def logs(self, attempt: str, stream: str, offset: int, limit: int) -> tuple[bytes, int, bool]:
+        job, number = parse_attempt_id(attempt)
+        found = self.loop.state.facts.jobs.get(job)
+        known = next((one for one in found.attempts if one.number == number), None) if found is not None else None
+        if known is None:
+            raise Refused("not_found", f"there is no attempt {attempt!r}")
+        pool = self.loop.state.facts.pools.get(known.pool)
+        executor = self.performer.executors.get(pool.spec.executor if pool is not None else "local")
+        if executor is None:
+            raise Refused("not_found", f"the executor that ran {attempt} is not configured any more")
+        try:
+            return await executor.logs(attempt, stream, offset, limit)
+        except ExecutorError as error:
+            raise Refused("not_found", str(error)) from error
+
+    async def verify(self) -> Verification:
+        return await verify(self.loop.ledger)
