@@ -1,0 +1,253 @@
+"""The local executor: attempts on this machine, each under a shim, all of it re-found after any crash.
+
+This file holds the waiting, on the event loop; what is true is read from attempt directories, in threads, by
+`store.py`; processes are started by the zygote, through `spawner.py`. Nothing here polls: the end of a shim is a pidfd
+that becomes readable, the same for shims that this runtime started and for those that it found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from agentorch.errors import ExecutorError
+from agentorch.executors.batches import Batcher
+from agentorch.executors.environment import default_environment
+from agentorch.executors.hardware import local_node
+from agentorch.executors.look import Found, Sight
+from agentorch.executors.records import STREAMS
+from agentorch.executors.spawner import Spawner
+from agentorch.executors.store import AttemptStore, StopRequest
+from agentorch.executors.stream import EventStream
+from agentorch.model import limits
+from agentorch.model.attempts import AttemptPhase, AttemptSpec, AttemptStatus, NodeInfo
+from agentorch.model.jobs import Cause
+from agentorch.model.observation import DeviceSample
+
+_THREADS: Final = 6
+_CLOSE_PATIENCE_S: Final = 5.0
+
+
+class LocalExecutor:
+    """Runs attempts on this machine (Linux only). Keeps `agentorch.executors.contract.Executor`.
+
+    `root` holds the attempt directories and outlives the process; `devices` are samples of the GPUs that may be used;
+    `environment` replaces the base of what jobs see (PATH, HOME, LANG, USER). Every method raises ExecutorError when
+    the executor is not open, or when a newer epoch has opened its root.
+    """
+
+    name = "local"
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        node: str = "local",
+        devices: Sequence[DeviceSample] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._node = node
+        self._devices = tuple(devices)
+        self._store = AttemptStore(root, default_environment() if environment is None else dict(environment))
+        self._spawner = Spawner(root / "zygote.log", self)
+        self._stream = EventStream()
+        self._watched: dict[str, int] = {}  # attempt -> pidfd of its shim
+        self._launching: dict[str, asyncio.Task[AttemptStatus]] = {}
+        self._outcomes: dict[str, asyncio.Future[AttemptStatus]] = {}  # what launches wait for
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_open = False
+
+    # -- the contract
+
+    async def open(self, epoch: int) -> None:
+        if sys.platform != "linux":
+            raise ExecutorError(f"the local executor needs Linux (pidfd, subreaper, /proc); this is {sys.platform}")
+        if self._is_open:
+            raise ExecutorError("this executor is open already")
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="executor")
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._store.open, epoch)
+            await self._spawner.start()
+        except OSError as error:
+            raise ExecutorError(f"can't open {self._store.root}: {error}") from error
+        store, pool = self._store, self._pool
+        self._prepare: Batcher[AttemptSpec, Found] = Batcher(store.prepare, pool)
+        self._settle: Batcher[str, Found] = Batcher(store.settle, pool)
+        self._fence: Batcher[str, Found] = Batcher(store.fence, pool)
+        self._abandon: Batcher[str, Found] = Batcher(store.abandon, pool)
+        self._bury: Batcher[str, Found] = Batcher(store.bury, pool)
+        self._stop: Batcher[StopRequest, Found] = Batcher(store.stop, pool)
+        self._is_open = True
+
+    async def nodes(self) -> list[NodeInfo]:
+        return [local_node(self._node, self._devices)]
+
+    async def launch(self, attempts: Sequence[AttemptSpec]) -> list[AttemptStatus]:
+        self._require_open()
+        for spec in attempts:
+            if spec.id not in self._launching:
+                self._launching[spec.id] = asyncio.create_task(self._launch(spec))
+        # Waited for, not cancelled: a caller that gives up must not leave a launch half done.
+        tasks = [self._launching[spec.id] for spec in attempts]
+        if tasks:
+            await asyncio.wait(tasks)
+        return [task.result() for task in tasks]
+
+    async def stop(self, attempt: str, reason: str, grace_ms: int) -> None:
+        """See `Executor.stop`. `reason` is a `Cause`. What has not started yet ends at once, without having run."""
+        self._require_open()
+        if reason not in Cause.__members__:
+            raise ExecutorError(f"attempt {attempt}: can't stop it for {reason!r}; a reason is one of {list(Cause)}")
+        grace_ms = max(0, min(grace_ms, limits.STOP_GRACE_CAP_MS))
+        await self._absorb(attempt, self._stop.submit(StopRequest(attempt, reason, grace_ms)))
+
+    async def inspect(self, attempts: Sequence[str]) -> list[AttemptStatus]:
+        self._require_open()
+        return list(await asyncio.gather(*(self._inspect(attempt) for attempt in attempts)))
+
+    def events(self, cursor: int = 0) -> AsyncIterator[AttemptStatus]:
+        return self._stream.follow(cursor)
+
+    async def logs(self, attempt: str, stream: str, offset: int, limit: int) -> tuple[bytes, int, bool]:
+        self._require_open()
+        if stream not in STREAMS:
+            raise ExecutorError(f"attempt {attempt}: no log {stream!r}; there are {list(STREAMS)}")
+        limit = max(0, min(limit, limits.LOG_PAGE_BYTES))
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._pool, self._store.log, attempt, stream, max(0, offset), limit)
+        except OSError as error:
+            raise ExecutorError(f"attempt {attempt}: can't read its {stream}: {error}") from error
+
+    async def scale(self, pool: str, target: int, remove: Sequence[str]) -> None:
+        """Nothing to do: workers are shares of this one machine."""
+
+    async def close(self) -> None:
+        if not self._is_open:
+            return
+        if self._launching:
+            await asyncio.wait(self._launching.values(), timeout=_CLOSE_PATIENCE_S)
+        self._is_open = False
+        for task in [*self._launching.values(), *self._tasks]:
+            task.cancel()
+        await asyncio.gather(*self._launching.values(), *self._tasks, return_exceptions=True)
+        await self._spawner.close()
+        for attempt in list(self._watched):
+            self._unwatch(attempt)
+        self._stream.close()
+        await asyncio.to_thread(self._pool.shutdown)
+        self._store.close()
+
+    # -- what the spawner hears
+
+    def on_forked(self, attempt: str, pidfd: int) -> None:
+        self._watch(attempt, pidfd)
+
+    def on_started(self, attempt: str, started_ms: int) -> None:
+        self._resolve(AttemptStatus(id=attempt, phase=AttemptPhase.running, started_ms=started_ms))
+        if attempt not in self._watched:
+            # Its zygote died between forking it and saying so.
+            self._later(self._absorb(attempt, self._settle.submit(attempt)))
+
+    def on_failed(self, attempt: str) -> None:
+        self._later(self._absorb(attempt, self._abandon.submit(attempt)))
+
+    def on_restarted(self) -> None:
+        for attempt in self._outcomes:
+            if attempt not in self._watched:
+                self._spawner.ask(self._store.path(attempt))
+
+    # -- one attempt
+
+    async def _launch(self, spec: AttemptSpec) -> AttemptStatus:
+        outcome: asyncio.Future[AttemptStatus] = asyncio.get_running_loop().create_future()
+        try:
+            found = await self._known(spec.id, self._prepare.submit(spec))
+            if found.sight is not Sight.unclaimed:
+                self._take_in(found)
+                return found.status
+            self._outcomes[spec.id] = outcome
+            self._spawner.ask(self._store.path(spec.id))
+            return await outcome
+        finally:
+            self._outcomes.pop(spec.id, None)
+            del self._launching[spec.id]
+
+    async def _inspect(self, attempt: str) -> AttemptStatus:
+        launching = self._launching.get(attempt)
+        if launching is not None:
+            await asyncio.wait([launching])  # it must not be fenced by its own runtime
+        found = await self._known(attempt, self._fence.submit(attempt))
+        self._take_in(found, tell=False)
+        return found.status
+
+    async def _known(self, attempt: str, look: Awaitable[Found]) -> Found:
+        """What was seen; a dead attempt is buried first."""
+        found = await look
+        return await self._bury.submit(attempt) if found.sight is Sight.dead else found
+
+    async def _absorb(self, attempt: str, look: Awaitable[Found]) -> None:
+        self._take_in(await self._known(attempt, look))
+
+    def _take_in(self, found: Found, *, tell: bool = True) -> None:
+        """Watch what runs; tell what has ended to whoever waits for it."""
+        status = found.status
+        if found.sight is Sight.running:
+            self._watch(status.id, found.pidfd)
+            self._resolve(status)
+        elif found.sight in (Sight.ended, Sight.fenced):
+            self._resolve(status)
+            if tell and found.sight is Sight.ended:
+                self._stream.publish(status)
+
+    def _resolve(self, status: AttemptStatus) -> None:
+        outcome = self._outcomes.get(status.id)
+        if outcome is not None and not outcome.done():
+            outcome.set_result(status)
+
+    # -- watching
+
+    def _watch(self, attempt: str, pidfd: int) -> None:
+        if attempt in self._watched or not self._is_open:
+            os.close(pidfd)
+            return
+        self._watched[attempt] = pidfd
+        asyncio.get_running_loop().add_reader(pidfd, self._on_exit, attempt)
+
+    def _unwatch(self, attempt: str) -> None:
+        pidfd = self._watched.pop(attempt)
+        asyncio.get_running_loop().remove_reader(pidfd)
+        os.close(pidfd)
+
+    def _on_exit(self, attempt: str) -> None:
+        self._unwatch(attempt)
+        self._later(self._after_exit(attempt))
+
+    async def _after_exit(self, attempt: str) -> None:
+        found = await self._known(attempt, self._settle.submit(attempt))
+        if found.sight is Sight.unclaimed:
+            # Its shim died before it could claim the attempt, and would again.
+            found = await self._known(attempt, self._abandon.submit(attempt))
+        self._take_in(found)
+
+    def _later(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # Nobody awaits this: the loop's handler logs it. The attempt stays as its directory says.
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "an attempt's end could not be read", "exception": task.exception(), "task": task}
+            )
+
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise ExecutorError("the executor is not open")

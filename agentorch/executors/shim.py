@@ -1,0 +1,262 @@
+"""The shim: one small process per attempt, which starts the child, watches it, ends its tree and writes the verdict.
+
+It is forked from the zygote, lives in its own session, and needs nobody: limits hold and the verdict is written while
+the runtime is down. Imports only the standard library, and runs on one thread (the child's death signal is bound to
+the thread that forked it).
+
+Orders that others rely on: signal handlers before the claim (a stop may be sent as soon as the claim can be seen);
+the claim before the stop request is looked for (whoever asks for a stop writes it first, then looks at the claim);
+the verdict before the claim's lock is dropped, which is by dying.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from typing import Final
+
+from agentorch.executors import processes
+from agentorch.executors.attempt_dir import AttemptDirectory
+from agentorch.executors.child import Child
+from agentorch.executors.logs import enforce_quota, log_name
+from agentorch.executors.records import (
+    SPEC,
+    STARTED,
+    STOP,
+    STREAMS,
+    TEMPORARY,
+    VERDICT,
+    WORK,
+    LaunchRecord,
+    StartRecord,
+    StopRecord,
+    VerdictRecord,
+)
+from agentorch.executors.tidy import remove_tree
+
+MEMORY_CHECK_S: Final = 0.25
+LOG_CHECK_S: Final = 1.0
+KILL_AGAIN_S: Final = 0.02  # fork bombs need more than one pass
+
+
+def run_attempt(path: str, runtime: socket.socket) -> None:
+    """Run the attempt in this directory, unless it is claimed already. Returns when nothing of it lives.
+
+    `runtime` is told `started <ms> <attempt>` once the program runs; it may be gone, and nothing here waits for it.
+    """
+    os.setsid()
+    wakeups = _catch_signals()
+    with AttemptDirectory(path) as directory:
+        if directory.claim() is None:
+            return
+        processes.become_subreaper()
+        shim = _Shim(directory, directory.read(SPEC), wakeups, runtime)
+        shim.run()
+
+
+def _catch_signals() -> int:
+    """From here on SIGTERM and SIGCHLD are bytes in a pipe, whose reading end is returned."""
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    return reading
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class _Shim:
+    def __init__(self, directory: AttemptDirectory, spec: LaunchRecord, wakeups: int, runtime: socket.socket) -> None:
+        self._directory = directory
+        self._spec = spec
+        self._wakeups = wakeups
+        self._runtime = runtime
+        self._poll = select.poll()
+        self._poll.register(wakeups, select.POLLIN)
+        self._child: Child | None = None
+        self._exec_known = False
+        self._report = b""
+        self._report_waits = False
+        self._started_ms: int | None = None
+        self._reason = ""  # why it is being ended; the first one counts
+        self._message = ""
+        self._kill_at: float | None = None
+        self._timeout_at: float | None = None
+        self._memory_at: float | None = None
+        self._logs_at: float | None = None
+        self._memory_peak_bytes = 0
+        self._logs: dict[str, int] = {}
+
+    def run(self) -> None:
+        stop: StopRecord | None = self._directory.read(STOP)
+        if stop is not None:
+            self._reason = stop["reason"]
+            self._message = "stopped before it started"
+            self._write_verdict()
+            return
+        self._prepare()
+        self._child = Child(self._directory, self._spec, self._logs)
+        self._poll.register(self._child.exec_result, select.POLLIN)
+        while not self._child.ended:
+            self._wait()
+            self._child.reap()
+            self._check_limits()
+        if not self._exec_known:
+            self._on_exec()
+        self._end_leftovers()
+        self._trim_logs()
+        self._write_verdict()
+        remove_tree(TEMPORARY, self._directory.fd)
+
+    def _prepare(self) -> None:
+        for name in (WORK, TEMPORARY):
+            os.mkdir(name, 0o700, dir_fd=self._directory.fd)
+        for stream in STREAMS:
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            self._logs[stream] = os.open(log_name(stream), flags, 0o600, dir_fd=self._directory.fd)
+
+    # -- waiting
+
+    def _wait(self) -> None:
+        assert self._child is not None
+        for fd, _event in self._poll.poll(self._patience_ms()):
+            if fd == self._wakeups:
+                if signal.SIGTERM in os.read(self._wakeups, 4096):
+                    self._heed_stop()
+            elif fd == self._child.exec_result and not self._exec_known:
+                self._on_exec()
+            else:
+                self._send_report()
+
+    def _patience_ms(self) -> float | None:
+        moments = [at for at in (self._kill_at, self._timeout_at, self._memory_at, self._logs_at) if at is not None]
+        return max(0.0, min(moments) - time.monotonic()) * 1000 + 1 if moments else None
+
+    def _on_exec(self) -> None:
+        assert self._child is not None
+        self._exec_known = True
+        self._poll.unregister(self._child.exec_result)
+        error = self._child.exec_error()
+        if error:
+            self._reason, self._message = "exec_failed", error
+            return
+        self._started_ms = _now_ms()
+        started = StartRecord(
+            shim_pid=os.getpid(), pid=self._child.pid, started_ms=self._started_ms, boot_id=self._spec["boot_id"]
+        )
+        self._directory.write(STARTED, started, durable=False)
+        now = time.monotonic()
+        if self._reason:  # a stop came before there was a process group to signal
+            self._child.signal_group(self._spec["stop_signal"])
+        elif self._spec["timeout_ms"] is not None:
+            self._timeout_at = now + self._spec["timeout_ms"] / 1000
+        if self._spec["memory_bytes"]:
+            self._memory_at = now + MEMORY_CHECK_S
+        if self._spec["log_quota_bytes"]:
+            self._logs_at = now + LOG_CHECK_S
+        self._report = f"started {self._started_ms} {self._spec['attempt']}".encode()
+        self._send_report()
+
+    def _send_report(self) -> None:
+        """Tell the runtime, without ever waiting for it: a stuck runtime must not keep a timeout from being kept."""
+        try:
+            self._runtime.send(self._report, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            self._poll.register(self._runtime, select.POLLOUT)
+            self._report_waits = True
+            return
+        except OSError:
+            pass  # the runtime is gone; the next one reads the directory
+        if self._report_waits:
+            self._poll.unregister(self._runtime)
+        self._runtime.close()
+
+    # -- ending
+
+    def _heed_stop(self) -> None:
+        """SIGTERM to the shim: the request lies in the directory. Without one, somebody ends the whole machine."""
+        stop: StopRecord | None = self._directory.read(STOP)
+        if stop is None:
+            stop = StopRecord(reason="interruption", grace_ms=self._spec["grace_ms"])
+        self._end(stop["reason"], stop["grace_ms"])
+
+    def _end(self, reason: str, grace_ms: int) -> None:
+        """Begin to end the tree. Again: the first reason stays, the shorter grace counts."""
+        assert self._child is not None
+        if not self._reason:
+            self._reason = reason
+            self._timeout_at = None
+        if grace_ms > 0 and self._exec_known:
+            self._child.signal_group(self._spec["stop_signal"])
+        at = time.monotonic() + grace_ms / 1000
+        self._kill_at = at if self._kill_at is None else min(at, self._kill_at)
+
+    def _check_limits(self) -> None:
+        now = time.monotonic()
+        if self._timeout_at is not None and now >= self._timeout_at:
+            self._message = f"ran longer than {self._spec['timeout_ms']} ms"
+            self._end("timeout", self._spec["grace_ms"])
+        if self._memory_at is not None and now >= self._memory_at:
+            self._memory_at = now + MEMORY_CHECK_S
+            self._check_memory()
+        if self._logs_at is not None and now >= self._logs_at:
+            self._logs_at = now + LOG_CHECK_S
+            self._trim_logs()
+        if self._kill_at is not None and now >= self._kill_at:
+            self._kill_at = now + KILL_AGAIN_S
+            processes.kill_descendants(os.getpid())
+
+    def _check_memory(self) -> None:
+        limit = self._spec["memory_bytes"]
+        used = processes.resident_bytes(processes.descendants(os.getpid()), enough=limit)
+        self._memory_peak_bytes = max(self._memory_peak_bytes, used)
+        if used > limit:
+            self._message = self._message or f"used {used} bytes of memory, over its limit of {limit}"
+            self._end("oom", 0)
+
+    def _trim_logs(self) -> None:
+        quota = self._spec["log_quota_bytes"]
+        if not quota:
+            return
+        try:
+            for stream, fd in self._logs.items():
+                enforce_quota(self._directory.fd, stream, fd, quota)
+        except OSError as error:
+            self._logs_at = None
+            self._message = self._message or f"log quota not kept: {error}"
+
+    def _end_leftovers(self) -> None:
+        """What outlived the main process dies with it; returns when the kernel says there is no child left."""
+        assert self._child is not None
+        while self._child.reap():
+            self._child.leftovers.update(processes.kill_descendants(os.getpid()))
+            readable, _, _ = select.select([self._wakeups], [], [], KILL_AGAIN_S)
+            if readable:
+                os.read(self._wakeups, 4096)
+
+    def _write_verdict(self) -> None:
+        child = self._child
+        code = child.exit_code if child else None
+        number = child.signal if child else None
+        if self._reason == "exec_failed":
+            code = None  # that was our own fork, not the program
+        verdict = VerdictRecord(
+            lost=False,
+            cause=self._reason or ("completed" if code == 0 else "error"),
+            exit_code=code,
+            signal=number,
+            message=self._message,
+            started_ms=self._started_ms,
+            ended_ms=_now_ms(),
+            cpu_ms=child.cpu_ms if child else 0,
+            memory_peak_bytes=max(self._memory_peak_bytes, child.memory_peak_bytes if child else 0),
+            leftovers=len(child.leftovers) if child else 0,
+        )
+        self._directory.write(VERDICT, verdict, durable=self._spec["durable"])
