@@ -32,6 +32,7 @@ class Performer:
         self._environment = environment
         self._queues: dict[str, asyncio.Queue[Instruction]] = {name: asyncio.Queue() for name in executors}
         self._tasks: list[asyncio.Task[None]] = []
+        self._reports: set[asyncio.Task[None]] = set()
         self._loop: Loop
 
     def attach(self, loop: Loop) -> None:
@@ -71,7 +72,7 @@ class Performer:
         for name, attempts in by_executor.items():
             ids = [attempt_id(job, number) for job, number in attempts]
             for status in await self.executors[name].inspect(ids):
-                await self._report(status, absent_means_relaunch=True)
+                await self._report(status, recovering=True)
         for stop in stops_to_repeat(self.facts):
             self.perform([stop])
 
@@ -81,9 +82,10 @@ class Performer:
             self._tasks.append(asyncio.create_task(self._pump(executor), name=f"events-{name}"))
 
     async def close(self) -> None:
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._reports]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for executor in self.executors.values():
             await executor.close()
 
@@ -111,7 +113,11 @@ class Performer:
         except (ExecutorError, OSError) as error:
             log.warning("launch of %d attempts failed: %s", len(specs), error)
             statuses = [await self._failed_launch(executor, spec.id, error) for spec in specs]
-        await asyncio.gather(*(self._report(status) for status in statuses))
+        # Reports wait for their commit; the next launches do not wait for them.
+        for status in statuses:
+            task = asyncio.create_task(self._report(status))
+            self._reports.add(task)
+            task.add_done_callback(self._reported)
 
     async def _failed_launch(self, executor: Executor, attempt: str, error: Exception) -> AttemptStatus:
         """A batch failed: each attempt's own truth, so that none is run twice and none is forgotten."""
@@ -163,6 +169,11 @@ class Performer:
 
     # -- reports
 
+    def _reported(self, task: asyncio.Task[None]) -> None:
+        self._reports.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, RuntimeStopped):
+            log.error("a report was not recorded: %r; the next start finds it in the attempt's directory", error)
+
     async def _pump(self, executor: Executor) -> None:
         async for status in executor.events():
             try:
@@ -170,16 +181,17 @@ class Performer:
             except RuntimeStopped:
                 return
 
-    async def _report(self, status: AttemptStatus, *, absent_means_relaunch: bool = False) -> None:
+    async def _report(self, status: AttemptStatus, *, recovering: bool = False) -> None:
         job, number = parse_attempt_id(status.id)
         if status.phase is AttemptPhase.running:
             await self._tell(cmd.ReportRunning(job=job, attempt=number))
             return
-        cause = status.cause
+        cause, message = status.cause, status.message
         if status.phase is AttemptPhase.absent:
-            if not absent_means_relaunch:
+            if not recovering:
                 return
-            cause = Cause.no_capacity
+            # Ordered and never started: fenced now, so another attempt may be, and nobody is to blame.
+            cause, message = Cause.requeued, "never started: the runtime ended first"
         await self._tell(
             cmd.ReportEnded(
                 job=job,
@@ -189,8 +201,7 @@ class Performer:
                 ended_ms=status.ended_ms or self._loop.now_ms(),
                 exit_code=status.exit_code,
                 signal=status.signal,
-                message=status.message
-                or ("never started: the runtime ended first" if cause is Cause.no_capacity else ""),
+                message=message,
                 usage=status.usage,
             )
         )

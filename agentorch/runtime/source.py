@@ -41,7 +41,10 @@ class Source(Protocol):
         """
 
     async def settled(self) -> None:
-        """Wait until everything in memory now is durable: an answer built from it may then leave. Raises RuntimeStopped."""
+        """Wait until everything in memory now is durable: an answer built from it may then leave.
+
+        Raises RuntimeStopped.
+        """
 
     @property
     def last_seq(self) -> int:
