@@ -6,9 +6,12 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Request(BaseModel):
-    """Comes in: unknown fields are refused by name, so that a typing mistake is never silently ignored."""
+    """Comes in: unknown fields are refused by name, so that a typing mistake is never silently ignored.
 
-    model_config = ConfigDict(extra="forbid")
+    Strict: `"5"` and `true` are not numbers, and NaN is none either.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Document(BaseModel):
