@@ -1,0 +1,256 @@
+"""Every setting by name: what it means, how it is read, what it is when nobody says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from agentorch.model import limits
+from agentorch.model.proposals import Mode
+from agentorch.model.units import parse_bytes, parse_cpu_milli, parse_duration_ms, parse_usd_micros
+
+DEFAULT_PORT: Final = 7070
+
+
+class Field(NamedTuple):
+    """`parse` raises ValueError; `schema` is JSON Schema of the raw value; None as a default means: left out."""
+
+    parse: Callable[[Any], Any]
+    default: Any
+    expected: str
+    schema: dict[str, Any]
+    help: str
+    secret: bool = False
+
+
+def _integer(low: int, high: int, value: Any) -> int:
+    if isinstance(value, str) and value.strip().lstrip("-").isdecimal():  # variables are text
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("not a whole number")  # noqa: TRY004 - a field's parser speaks ValueError
+    if not low <= value <= high:
+        raise ValueError(f"not within {low} and {high}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError("not a string")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, str) and value.lower() in ("true", "false", "1", "0"):
+        return value.lower() in ("true", "1")
+    if not isinstance(value, bool):
+        raise ValueError("not true or false")  # noqa: TRY004 - a field's parser speaks ValueError
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, list):
+        raise ValueError("not a list of strings")  # noqa: TRY004 - a field's parser speaks ValueError
+    return tuple(_text(part) for part in value)
+
+
+def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, dict):
+        raise ValueError("not a table of strings")  # noqa: TRY004 - a field's parser speaks ValueError
+    return tuple(sorted((_text(key), _text(item)) for key, item in value.items()))
+
+
+def _one_of(choices: tuple[str, ...], value: Any) -> str:
+    if value not in choices:
+        raise ValueError(f"not one of {', '.join(choices)}")
+    return str(value)
+
+
+def _span(low_ms: int, high_ms: int, value: Any) -> int:
+    found = parse_duration_ms(value)
+    if not low_ms <= found <= high_ms:
+        raise ValueError(f"not within {low_ms / 1000:g} s and {high_ms / 1000:g} s")
+    return found
+
+
+def integer(low: int, high: int, default: int | None, text: str) -> Field:
+    schema = {"type": "integer", "minimum": low, "maximum": high}
+    return Field(partial(_integer, low, high), default, f"a whole number within {low} and {high}", schema, text)
+
+
+def string(default: str, text: str, *, expected: str = "a string", secret: bool = False) -> Field:
+    return Field(_text, default, expected, {"type": "string"}, text, secret)
+
+
+def flag(default: bool, text: str) -> Field:
+    return Field(_flag, default, "true or false", {"type": "boolean"}, text)
+
+
+def choice(choices: tuple[str, ...], default: str, text: str) -> Field:
+    return Field(partial(_one_of, choices), default, f"one of {', '.join(choices)}", {"enum": list(choices)}, text)
+
+
+def span(low_ms: int, high_ms: int, default: str, text: str) -> Field:
+    expected = f"a duration such as 90s or 15m, within {low_ms / 1000:g} s and {high_ms / 1000:g} s"
+    return Field(partial(_span, low_ms, high_ms), default, expected, {"type": ["string", "number"]}, text)
+
+
+def micro(parse: Callable[[Any], Any], default: Any, expected: str, text: str) -> Field:
+    return Field(parse, default, expected, {"type": ["string", "number"]}, text)
+
+
+SERVER: Final[dict[str, Field]] = {
+    "host": string("127.0.0.1", "address to bind; any other than loopback needs keys"),
+    "port": integer(0, 65_535, DEFAULT_PORT, "port to bind; 0 takes a free one"),
+    "data_dir": Field(
+        lambda value: Path(_text(value)).expanduser(),
+        None,
+        "a directory",
+        {"type": "string"},
+        "where the ledger and the attempts live; default: $XDG_STATE_HOME/agentorch",
+    ),
+    "allowed_hosts": Field(
+        _texts,
+        [],
+        "a list of host names",
+        {"type": "array", "items": {"type": "string"}},
+        "further names that requests may address this server by (its Host header)",
+    ),
+}
+
+SUPERVISOR: Final[dict[str, Field]] = {
+    "mode": Field(
+        lambda value: Mode(_one_of(tuple(Mode), value)),
+        str(Mode.guarded),
+        f"one of {', '.join(Mode)}",
+        {"enum": [str(mode) for mode in Mode]},
+        "how far the supervisor may go at the first start; afterwards the ledger knows",
+    ),
+    "brain": choice(("rule", "llm"), "rule", "who decides; the llm brain falls back to the rules"),
+    "cycle_s": span(100, limits.DAY_MS, "5s", "time between two cycles"),
+    "timeout_s": span(100, limits.HOUR_MS, "30s", "longest that a brain may think"),
+    "approval_ttl": span(
+        limits.APPROVAL_TTL_MIN_MS, limits.APPROVAL_TTL_MAX_MS, "15m", "an approval that nobody answers expires: a no"
+    ),
+    "model": string("", "llm brain: name of the model"),
+    "base_url": string("", "llm brain: OpenAI-compatible base URL"),
+    "api_key_env": string("", "llm brain: name of the variable that holds its key"),
+}
+
+CLIENT: Final[dict[str, Field]] = {
+    "url": string(f"http://127.0.0.1:{DEFAULT_PORT}", "the server that commands speak to"),
+    "key": string("", "from AGENTORCH_KEY or --key only", expected="AGENTORCH_KEY, or client.key_file", secret=True),
+    "key_file": string("", "a file that holds the key"),
+}
+
+POOL: Final[dict[str, Field]] = {
+    "executor": string("local", "what starts its attempts"),
+    "workers": integer(0, 1_000_000, 1, "workers at the first start"),
+    "min_workers": integer(0, 1_000_000, None, "fewest workers; default: 1, or 0 when workers is 0"),
+    "max_workers": integer(0, 1_000_000, None, "most workers; default: workers"),
+    "cpus": micro(parse_cpu_milli, 1, "a number of cores", "cores of one worker"),
+    "memory": micro(parse_bytes, "2GB", "a size such as 24GB", "memory of one worker"),
+    "gpus": integer(0, 1_024, 0, "GPUs of one worker"),
+    "gpu_memory": micro(parse_bytes, 0, "a size such as 80GB", "memory of each GPU"),
+    "gpu_model": string("", "model of its GPUs"),
+    "price_usd_per_hour": micro(
+        parse_usd_micros, None, "dollars", "price of one worker; default: 0 for local, unknown for others"
+    ),
+    "region": string("local", "where its workers are"),
+    "spot": flag(False, "whether its workers may be taken away"),
+    "labels": Field(
+        _pairs,
+        {},
+        "a table of strings",
+        {"type": "object", "additionalProperties": {"type": "string"}},
+        "labels that jobs may ask for by pool_labels",
+    ),
+    "protected": flag(False, "whether the supervisor must leave it alone"),
+    "target_wait": span(1, limits.DAY_MS, "60s", "queue wait that the supervisor steers for"),
+    "power_cap_watts": integer(1, 10_000_000, None, "most power that its devices may draw together"),
+}
+
+TENANT: Final[dict[str, Field]] = {
+    "weight": integer(1, 10_000, 100, "share of what is contended"),
+    "hard_cap_usd": micro(parse_usd_micros, None, "dollars", "most that it may ever spend; default: no cap"),
+    "max_running": integer(1, 10_000_000, None, "most jobs at once; default: any number"),
+}
+
+
+def _tighter_low(name: str, low: int, text: str) -> Field:
+    """A guardrail that is tighter the smaller it is."""
+    limit: int = getattr(limits, name.upper())
+    schema = {"type": "integer", "minimum": low, "maximum": limit}
+    return Field(partial(_integer, low, limit), limit, f"{low} to {limit}: it can only be tightened", schema, text)
+
+
+def _tighter_high(name: str, high: int, text: str) -> Field:
+    """A guardrail that is tighter the bigger it is."""
+    limit: int = getattr(limits, name.upper())
+    schema = {"type": "integer", "minimum": limit, "maximum": high}
+    return Field(partial(_integer, limit, high), limit, f"{limit} to {high}: it can only be tightened", schema, text)
+
+
+def _guardrails() -> dict[str, Field]:
+    low = {
+        "scale_up_step": (1, "G1: workers that one action may always add"),
+        "scale_up_share_percent": (1, "G1: share of a pool that one action may add"),
+        "scale_down_step": (0, "G1: workers that one action may always remove"),
+        "scale_down_share_percent": (0, "G1: share of a pool that one action may remove"),
+        "stale_local_ms": (100, "G4: oldest local telemetry that justifies taking something away"),
+        "stale_remote_ms": (100, "G4: oldest remote telemetry that justifies taking something away"),
+        "actions_per_cycle": (0, "G5: actions of one cycle"),
+        "actions_per_hour": (0, "G5: actions of one hour"),
+        "blast_radius_percent": (0, "G6: share of a pool that may be disturbed at a time"),
+        "unhealthy_halt_percent": (1, "G11: share of unhealthy workers above which nothing is scaled or preempted"),
+        "unhealthy_halt_workers": (0, "G11: and more unhealthy workers than this"),
+        "poison_workers": (1, "G12: workers that one job may take down before it is failed"),
+        "pool_failed_starts_pause": (1, "G12: failed starts in a row that pause a pool"),
+        "device_temperature_limit_c": (30, "G13: hottest device that work is placed on"),
+    }
+    high = {
+        "shrink_window_ms": (limits.DAY_MS, "G2: a pool shrinks only to the highest need of this window"),
+        "shrink_after_growth_ms": (limits.DAY_MS, "G2: nothing shrinks for this long after it grew"),
+        "dead_band_percent": (90, "G3: smallest deviation that is worth an action"),
+        "cooldown_ms": (limits.DAY_MS, "G5: time between two actions on the same target"),
+        "preempt_min_run_ms": (limits.DAY_MS, "G8: work runs at least this long before it may be preempted"),
+    }
+    return {
+        **{name: _tighter_low(name, bound, text) for name, (bound, text) in low.items()},
+        **{name: _tighter_high(name, bound, text) for name, (bound, text) in high.items()},
+    }
+
+
+GUARDRAILS: Final = _guardrails()
+
+PLAIN_SECTIONS: Final = {"server": SERVER, "supervisor": SUPERVISOR, "guardrails": GUARDRAILS, "client": CLIENT}
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of `agentorch.toml`, with every default."""
+    sections: dict[str, Any] = {name: _table(fields) for name, fields in PLAIN_SECTIONS.items()}
+    sections["pools"] = {"type": "object", "additionalProperties": _table(POOL)}
+    sections["tenants"] = {"type": "object", "additionalProperties": _table(TENANT)}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "agentorch.toml",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": sections,
+    }
+
+
+def _table(fields: dict[str, Field]) -> dict[str, Any]:
+    properties = {
+        name: {
+            **field.schema,
+            "description": field.help,
+            **({} if field.default is None else {"default": field.default}),
+        }
+        for name, field in fields.items()
+        if not field.secret
+    }
+    return {"type": "object", "additionalProperties": False, "properties": properties}
