@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from agentorch.model.fleet import ApiKey, Pool, Tenant, Worker
+from agentorch.model.guardrails import GuardrailSettings
 from agentorch.model.jobs import Job
 from agentorch.model.observation import HistoryPoint, Observation
 from agentorch.model.proposals import BrainReport, Mode, Proposal
@@ -43,6 +44,16 @@ class Alert(msgspec.Struct, frozen=True, gc=False):
     by: str
 
 
+class Acted(msgspec.Struct, frozen=True, gc=False):
+    """An action of the last hour: what cooldowns, counts and the blast radius are weighed against (G5, G6)."""
+
+    at_ms: int
+    proposal: str
+    target: str
+    disruption: str  # "" = it disturbs nothing
+    disturbs: tuple[tuple[str, int], ...]  # (pool, jobs or workers)
+
+
 class Facts(msgspec.Struct, kw_only=True):
     """Everything that a snapshot holds."""
 
@@ -73,7 +84,8 @@ class Facts(msgspec.Struct, kw_only=True):
     next_proposal: int = 1
     proposals: dict[str, Proposal] = {}
     unsettled: dict[str, None] = {}  # proposals that are allowed, open, approved or acting
-    acted: list[tuple[int, str, str]] = []  # (time, target, kind) of actions of the last hour
+    settings: GuardrailSettings = GuardrailSettings()
+    acted: list[Acted] = []  # actions of the last hour, oldest first
     decisions: dict[int, Decision] = {}
     history: list[HistoryPoint] = []
     alerts: list[Alert] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from agentorch.model.fleet import ApiKey, PoolSpec, TenantSpec
+from agentorch.model.guardrails import GuardrailSettings
 from agentorch.model.jobs import Cause, JobSpec, Usage
 from agentorch.model.observation import DeviceSample
 from agentorch.model.proposals import AnswerKind, BrainReport, Mode
@@ -148,6 +149,13 @@ class SetMode(_Command, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class ConfigureGuardrails(_Command, frozen=True, kw_only=True):
+    """Tighten guardrails. Looser than the limits is refused, and so is the supervisor."""
+
+    settings: GuardrailSettings
+    by: str = "config"
+
+
 class RaiseAlert(_Command, frozen=True, kw_only=True):
     code: str
     text: str
@@ -204,6 +212,7 @@ Command = (
     | Schedule
     | Tick
     | SetMode
+    | ConfigureGuardrails
     | RaiseAlert
     | Observe
     | HandIn

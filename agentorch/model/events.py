@@ -9,9 +9,10 @@ from __future__ import annotations
 import msgspec
 
 from agentorch.model.fleet import ApiKey, PoolSpec, TenantSpec
+from agentorch.model.guardrails import GuardrailSettings
 from agentorch.model.jobs import Cause, JobSpec, JobState, Resources, Usage
 from agentorch.model.observation import HistoryPoint, Observation
-from agentorch.model.proposals import Action, Answer, BrainReport, Mode, Proposal
+from agentorch.model.proposals import Action, Answer, BrainReport, Mode, Proposal, Risk, Verdict
 
 
 class _Event(msgspec.Struct, frozen=True, tag_field="event", omit_defaults=True, kw_only=True):
@@ -35,7 +36,10 @@ class RuntimeClosed(_Event, tag="runtime-closed", frozen=True, kw_only=True):
 
 
 class PoolConfigured(_Event, tag="pool-configured", frozen=True, kw_only=True):
+    """`devices` are the GPUs of this machine that its workers may be given, by UUID."""
+
     spec: PoolSpec
+    devices: tuple[str, ...] = ()
 
 
 class PoolRemoved(_Event, tag="pool-removed", frozen=True, kw_only=True):
@@ -224,6 +228,13 @@ class ModeChanged(_Event, tag="mode-changed", frozen=True, kw_only=True):
     reason: str = ""
 
 
+class GuardrailsConfigured(_Event, tag="guardrails-configured", frozen=True, kw_only=True):
+    """Tightened, or back towards the limits; never beyond them."""
+
+    settings: GuardrailSettings
+    by: str = "config"
+
+
 class AlertRaised(_Event, tag="alert-raised", frozen=True, kw_only=True):
     code: str
     text: str
@@ -257,9 +268,15 @@ class ProposalSuperseded(_Event, tag="proposal-superseded", frozen=True, kw_only
 
 
 class ApprovalAnswered(_Event, tag="approval-answered", frozen=True, kw_only=True):
+    """After an edit the proposal's new hash, title, value, verdict and risk come with it."""
+
     proposal: str
     answer: Answer
-    hash: str = ""  # the proposal's new hash after an edit
+    hash: str = ""
+    title: str = ""
+    after: str = ""
+    verdict: Verdict | None = None
+    risk: Risk | None = None
 
 
 class ApprovalExpired(_Event, tag="approval-expired", frozen=True, kw_only=True):
@@ -283,10 +300,16 @@ class ActionRefused(_Event, tag="action-refused", frozen=True, kw_only=True):
 
 
 class ActionStarted(_Event, tag="action-started", frozen=True, kw_only=True):
-    """The intent. Its effects follow in the same commit."""
+    """The intent. Its effects follow in the same commit.
+
+    `disturbs` says how many jobs or workers of which pools it disturbs, and `disruption` in which way ("" = in none):
+    what later actions are weighed against (G6).
+    """
 
     proposal: str
     action: Action
+    disruption: str = ""
+    disturbs: tuple[tuple[str, int], ...] = ()
 
 
 class ActionEnded(_Event, tag="action-ended", frozen=True, kw_only=True):
@@ -324,6 +347,7 @@ Event = (
     | ReservationExtended
     | JobProgressed
     | ModeChanged
+    | GuardrailsConfigured
     | AlertRaised
     | CycleObserved
     | CycleDecided

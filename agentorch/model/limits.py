@@ -67,9 +67,20 @@ APPROVAL_TTL_MS: Final = 15 * MINUTE_MS
 APPROVAL_TTL_MIN_MS: Final = MINUTE_MS
 APPROVAL_TTL_MAX_MS: Final = DAY_MS
 ALLOWED_TTL_MS: Final = MINUTE_MS  # an allowed proposal that nobody carried out lapses
+APPROVED_TTL_MS: Final = 5 * MINUTE_MS  # and so does an approved one
+ACTING_TTL_MS: Final = 30 * MINUTE_MS  # an action that has not reached its goal by then has failed
+OBSERVATIONS_KEPT: Final = 20  # decisions whose whole observation and exchanges stay in state
 OBSERVED_JOBS_MAX: Final = 50  # queued and running jobs shown to a brain, each
+OBSERVED_WORKERS_MAX: Final = 200
+OBSERVED_TENANTS_MAX: Final = 100
+OBSERVED_DEVICES_MAX: Final = 256
+OBSERVED_WAITING_SAMPLE: Final = 500  # queued jobs, longest waiting first, that waits are measured on
 REROUTE_JOBS_MAX: Final = 50
 ALERTS_KEPT: Final = 100
+DRAFT_MAX_BYTES: Final = 16 * 1024  # of one draft's action as JSON; more is no action
+START_DELAY_MAX_MS: Final = DAY_MS  # furthest ahead that a reschedule may put a start
+NEED_BUCKETS: Final = 60  # the highest need is remembered per bucket of this share of the shrink window
+NEED_GAP_BUCKETS: Final = 24  # so long without an observation and the need of the window is unknown
 
 # -- guardrails (G1-G17); configuration can only tighten them
 SCALE_UP_STEP: Final = 2
@@ -114,5 +125,7 @@ assert PENDING_APPROVALS_MAX >= PROPOSALS_PER_CYCLE > ACTIONS_PER_CYCLE
 assert APPROVAL_TTL_MIN_MS <= APPROVAL_TTL_MS <= APPROVAL_TTL_MAX_MS
 assert ALLOWED_TTL_MS <= APPROVAL_TTL_MIN_MS
 assert SHRINK_WINDOW_MS < SHRINK_AFTER_GROWTH_MS
+assert NEED_GAP_BUCKETS < NEED_BUCKETS
+assert OBSERVATIONS_KEPT <= DECISIONS_KEPT
 assert PAGE_DEFAULT <= PAGE_MAX
 assert STALE_LOCAL_MS < STALE_REMOTE_MS
