@@ -11,7 +11,7 @@ from typing import NamedTuple
 from agentorch.core import fit, money
 from agentorch.core.facts import Facts
 from agentorch.model.fleet import Pool, Worker
-from agentorch.model.jobs import Job, JobState, Reason
+from agentorch.model.jobs import TIER_RANK, Job, JobState, Reason
 
 
 class JobPredicate(NamedTuple):
@@ -139,10 +139,11 @@ POOL_PREDICATES: tuple[PoolPredicate, ...] = (
 def kept_for_other(facts: Facts, job: Job, worker: Worker, now_ms: int) -> bool:
     """Whether room on this worker is kept for another job that this one would delay (backfill rule).
 
-    A short job may use the gap: it must name a longest duration that ends before the room is needed.
+    A short job may use the gap: it must name a longest duration that ends before the room is needed. Work of a higher
+    tier goes first whatever is kept.
     """
     other = facts.jobs.get(worker.reserved_for) if worker.reserved_for else None
-    if other is None or other.id == job.id:
+    if other is None or other.id == job.id or TIER_RANK[job.spec.tier] < TIER_RANK[other.spec.tier]:
         return False
     needed_ms = fit.free_at(facts, worker, other.resources)
     duration_ms = job.spec.max_duration_ms

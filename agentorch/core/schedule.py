@@ -46,6 +46,7 @@ class _Pass:
         self.facts: Facts = turn.facts
         self.aside: list[tuple[TenantLines, Line]] = []
         self.started = 0
+        self.claimed: set[str] = set()  # pools for which a job that goes earlier waits already
         self.ring: Ring = []
         for rank, tier in enumerate(turn.queue.tiers):
             for tenant, lines in tier.items():
@@ -96,10 +97,17 @@ class _Pass:
             self.started += 1
             return
         if answer in (Reason.no_capacity, Reason.reserved):
-            reserve(self.turn, job)
+            self.claim(job)
         while lines.first() is line:  # the same head may have been entered twice
             heappop(lines.heap)
         self.aside.append((lines, line))
+
+    def claim(self, job: Job) -> None:
+        """Only the first that waits for a pool may have room kept there."""
+        pools = fit.candidate_pools(self.facts, job)
+        if self.claimed.isdisjoint(pools):
+            reserve(self.turn, job, pools)
+        self.claimed.update(pools)
 
 
 def start(turn: Turn, job: Job, worker: Worker) -> None:
@@ -124,7 +132,7 @@ def start(turn: Turn, job: Job, worker: Worker) -> None:
     )
 
 
-def reserve(turn: Turn, job: Job) -> None:
+def reserve(turn: Turn, job: Job, pools: list[str]) -> None:
     """Keep a worker for a job that waited too long, if none is kept for it and its pools keep none for another.
 
     Which: the one that will have room first; unknown ends last, then the one with the least running.
@@ -134,7 +142,7 @@ def reserve(turn: Turn, job: Job) -> None:
         return
     best: tuple[bool, int, int] | None = None
     chosen: Worker | None = None
-    for name in fit.candidate_pools(facts, job):
+    for name in pools:
         workers = [facts.workers[worker] for worker in facts.pools[name].workers]
         if facts.pools[name].paused or any(worker.reserved_for for worker in workers):
             continue
