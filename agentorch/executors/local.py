@@ -143,6 +143,11 @@ class LocalExecutor:
         await asyncio.to_thread(self._pool.shutdown)
         self._store.close()
 
+    @property
+    def zygote_pid(self) -> int:
+        """Of the process that forks the shims; 0 while it is being replaced."""
+        return self._spawner.pid
+
     # -- what the spawner hears
 
     def on_forked(self, attempt: str, pidfd: int) -> None:
