@@ -67,6 +67,7 @@ class Supervisor:
         switch_tracing_off()
         await self.threads.open()
         self._tasks.append(asyncio.create_task(self._follow(), name="supervisor answers"))
+        await asyncio.sleep(0)  # the stream must be open before the ledger is read, or an answer falls between them
         await self._reconcile(starting=True)
         if ticking:
             self._tasks.append(asyncio.create_task(self._tick(), name="supervisor cycles"))
