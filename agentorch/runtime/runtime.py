@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from agentorch.core.facts import Facts
 from agentorch.core.instruct import Instruction
 from agentorch.core.state import State
 from agentorch.errors import ExecutorError, Refused
@@ -57,8 +58,10 @@ class Runtime:
         self.loop = Loop(ledger, self.clock, self._perform)
         self.performer.attach(self.loop)
 
-    async def open(self, configure: tuple[cmd.Command, ...] = ()) -> None:
+    async def open(self, configure: Callable[[Facts], Sequence[cmd.Command]] = lambda facts: ()) -> None:
         """Fold, verify, recover every attempt, apply the configuration, and begin to schedule.
+
+        `configure` is asked once what to change, given the facts that the ledger amounts to.
 
         Raises LedgerError, ExecutorError, Refused (a configuration that can't be).
         """
@@ -66,7 +69,7 @@ class Runtime:
         await self.performer.open(epoch)
         await self.performer.recover()
         self.performer.start()
-        for command in configure:
+        for command in configure(self.loop.state.facts):
             await self.loop.ask(command)
         self.loop.start()
 

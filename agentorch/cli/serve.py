@@ -1,0 +1,74 @@
+"""`agentorch serve`: the server, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from agentorch.cli.compose import Serving, serving
+from agentorch.config.settings import Settings, load
+from agentorch.errors import AgentorchError
+
+
+def serve(
+    *,
+    data: Path | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    config: Path | None = None,
+    mode: str | None = None,
+) -> int:
+    """Run the server in the foreground.
+
+    Parameters
+    ----------
+    data
+        Directory below which everything is kept.
+    host
+        Address to bind; loopback by default.
+    port
+        Port to bind; 0 takes a free one and says which.
+    config
+        A configuration file, instead of agentorch.toml.
+    mode
+        How far the supervisor may go: paused, observe, approve, guarded. Can only lower what the ledger says.
+    """
+    flags = {
+        "server.data_dir": str(data) if data is not None else None,
+        "server.host": host,
+        "server.port": port,
+        "supervisor.mode": mode,
+    }
+    settings = load(config_file=config, flags=flags)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    return asyncio.run(run(settings))
+
+
+async def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT (0), or until the runtime fails (1)."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    async with serving(settings) as server:
+        announce(server, settings)
+        waits = [asyncio.create_task(stop.wait()), asyncio.create_task(server.stopped.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        if server.failure is not None:
+            print(f"agentorch: stopped: {server.failure}", file=sys.stderr)
+            return 1 if isinstance(server.failure, AgentorchError) else 70
+        print("agentorch: stopping; running work goes on and is found again at the next start", file=sys.stderr)
+    return 0
+
+
+def announce(server: Serving, settings: Settings) -> None:
+    """Say where it listens, and an admin key that was made just now, once."""
+    print(f"agentorch: listening on {server.url}, data in {settings.server.data_dir}", file=sys.stderr, flush=True)
+    if server.new_key is not None:
+        print("agentorch: admin key, shown only this once; keep it in AGENTORCH_KEY:", file=sys.stderr)
+        print(server.new_key, flush=True)
