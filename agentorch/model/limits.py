@@ -114,6 +114,8 @@ LOG_CHUNK_BYTES: Final = 64 * 1024
 LOG_QUOTA_BYTES: Final = 64 * 1024 * 1024  # per stream and attempt
 LOG_PAGE_BYTES: Final = 8 * 1024 * 1024
 EXECUTOR_EVENTS_KEPT: Final = 10_000  # told ends of attempts that an executor keeps for a follower that resumes
+TELEMETRY_POINTS: Final = 600  # samples kept for each device
+TELEMETRY_FORGOTTEN_MS: Final = HOUR_MS  # a device that nobody has seen for this long is dropped
 
 # -- ledger
 SNAPSHOT_EVERY_EVENTS: Final = 50_000

@@ -1,0 +1,142 @@
+"""What is kept, and how it grows old."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from agentorch.model import limits
+from agentorch.model.observation import DeviceSample
+from agentorch.telemetry.probe import FakeProbe, HostProbe, NullProbe
+from agentorch.telemetry.sampler import Sampler
+
+_PATIENCE_S = 30.0
+
+
+def gpu(percent: float, name: str = "g") -> DeviceSample:
+    return DeviceSample(id=name, kind="gpu", utilization_percent=percent)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_ms = 1_000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+class HangingProbe:
+    """Answers nothing until it is let go."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.let_go = threading.Event()
+
+    def sample(self) -> list[DeviceSample]:
+        self.asked.set()
+        self.let_go.wait(_PATIENCE_S)
+        return []
+
+
+class CountingProbe:
+    """Says when it has been asked often enough."""
+
+    def __init__(self, enough: int) -> None:
+        self._left = enough
+        self.done = threading.Event()
+
+    def sample(self) -> list[DeviceSample]:
+        self._left -= 1
+        if self._left == 0:
+            self.done.set()
+        return [gpu(50.0, "counted")]
+
+
+def test_samples_are_stamped_and_kept_in_order() -> None:
+    clock = Clock()
+    sampler = Sampler([FakeProbe([[gpu(1.0)], [gpu(2.0)]]), NullProbe()], clock)
+    sampler.sample_once()
+    clock.now_ms = 2_000
+    (latest,) = sampler.sample_once()
+    assert (latest.at_ms, latest.utilization_percent) == (2_000, 2.0)
+    assert [(sample.at_ms, sample.utilization_percent) for sample in sampler.history("g")] == [
+        (1_000, 1.0),
+        (2_000, 2.0),
+    ]
+    assert sampler.history("nobody") == []
+
+
+def test_a_probe_that_raises_leaves_its_last_sample_to_grow_old() -> None:
+    clock = Clock()
+    sampler = Sampler([FakeProbe([[gpu(90.0)], OSError("driver gone"), [gpu(10.0)]])], clock)
+    sampler.sample_once()
+    clock.now_ms = 2_000
+    (stale,) = sampler.sample_once()
+    assert (stale.at_ms, stale.utilization_percent) == (1_000, 90.0)
+    assert sampler.problems() == ["FakeProbe: OSError: driver gone"]
+    assert len(sampler.history("g")) == 1
+    (fresh,) = sampler.sample_once()
+    assert (fresh.at_ms, fresh.utilization_percent) == (2_000, 10.0)
+    assert sampler.problems() == []
+
+
+def test_a_device_that_is_not_listed_any_more_grows_old_and_is_forgotten() -> None:
+    clock = Clock()
+    sampler = Sampler([FakeProbe([[gpu(1.0, "a"), gpu(2.0, "b")], [gpu(3.0, "b")]])], clock)
+    sampler.sample_once()
+    clock.now_ms += limits.TELEMETRY_FORGOTTEN_MS
+    assert [sample.id for sample in sampler.sample_once()] == ["a", "b"]
+    clock.now_ms += 1
+    assert [sample.id for sample in sampler.sample_once()] == ["b"]
+    assert sampler.history("a") == []
+
+
+def test_the_past_is_bounded() -> None:
+    sampler = Sampler([FakeProbe([[gpu(1.0)]])], Clock())
+    for _ in range(limits.TELEMETRY_POINTS + 10):
+        sampler._sample(sampler._sources[0])
+    assert len(sampler.history("g")) == limits.TELEMETRY_POINTS
+
+
+def test_a_probe_that_hangs_stops_nobody_else() -> None:
+    async def scenario() -> None:
+        hanging, counting = HangingProbe(), CountingProbe(enough=5)
+        sampler = Sampler([hanging, counting], Clock())
+        await sampler.start(0.001)
+        try:
+            assert await asyncio.to_thread(hanging.asked.wait, _PATIENCE_S)
+            assert await asyncio.to_thread(counting.done.wait, _PATIENCE_S)
+            assert [sample.id for sample in sampler.latest()] == ["counted"]
+        finally:
+            hanging.let_go.set()
+            await sampler.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_probe_that_raises_does_not_end_its_thread() -> None:
+    class Flaky(CountingProbe):
+        def sample(self) -> list[DeviceSample]:
+            super().sample()
+            raise RuntimeError("always")
+
+    async def scenario() -> None:
+        flaky = Flaky(enough=3)
+        sampler = Sampler([flaky], Clock())
+        await sampler.start(0.001)
+        assert await asyncio.to_thread(flaky.done.wait, _PATIENCE_S)
+        await sampler.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_real_machine_is_sampled() -> None:
+    async def scenario() -> None:
+        sampler = Sampler([HostProbe()], Clock())
+        await sampler.start(60.0)
+        (sample,) = await asyncio.to_thread(sampler.sample_once) or sampler.latest()
+        assert sample.id == "cpu"
+        assert sample.at_ms == 1_000
+        await sampler.close()
+
+    asyncio.run(scenario())
