@@ -1,0 +1,234 @@
+"""`agentorch demo`: a real server, a real trace in compressed time as real processes, and the supervisor at work."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from agentorch.cli.demo_summary import Summary, summarise
+from agentorch.client import Client
+from agentorch.errors import ServerUnreachable
+
+#: Trace seconds per second. Prices are multiplied by it too, so that spending is that of the trace's two hours.
+SPEED = 240
+TRACE = "philly-11cb48-burst.csv"
+TENANTS = ("research", "search", "ads")
+#: A GPU of the trace is a slot of this many cores here: the processes only wait, as if for a device.
+SLOT_CPUS = 0.05
+SLOTS_PER_WORKER = 4
+#: A GPU-hour on the cluster's own workers, and on rented ones.
+OWN_USD, RENTED_USD = 1.0, 2.5
+LONGEST_S = 100.0
+
+CONFIG = f"""
+[supervisor]
+mode = "guarded"
+cycle_s = 2
+approval_ttl = "60s"
+
+[pools.cluster]
+workers = 2
+min_workers = 1
+max_workers = 4
+cpus = {SLOT_CPUS * SLOTS_PER_WORKER}
+memory = "64MB"
+price_usd_per_hour = {OWN_USD * SLOTS_PER_WORKER * SPEED}
+target_wait = "5s"
+
+[pools.rented]
+workers = 0
+min_workers = 0
+max_workers = 4
+cpus = {SLOT_CPUS * SLOTS_PER_WORKER}
+memory = "64MB"
+price_usd_per_hour = {RENTED_USD * SLOTS_PER_WORKER * SPEED}
+target_wait = "5s"
+region = "cloud"
+
+[tenants.research]
+weight = 200
+hard_cap_usd = 120
+[tenants.search]
+hard_cap_usd = 90
+[tenants.ads]
+hard_cap_usd = 12
+"""
+
+
+@dataclass
+class Show:
+    """What the demo's threads share."""
+
+    url: str
+    key: str
+    stop: threading.Event = field(default_factory=threading.Event)
+    submitted: int = 0
+    total: int = 0
+    error: str = ""
+
+
+def demo(*, data: Path | None = None, headless: bool = False) -> int:
+    """Replay two hours of a real GPU cluster in about a minute, as real processes, under the supervisor's eyes.
+
+    On a terminal the TUI opens: look at the inbox (6) and answer. Without one nobody answers, and a summary follows.
+
+    Parameters
+    ----------
+    data
+        Keep the ledger and the logs in this directory; by default they are removed at the end.
+    headless
+        Do not open the TUI, terminal or not.
+    """
+    with tempfile.TemporaryDirectory(prefix="agentorch-demo-") as scratch:
+        folder = data if data is not None else Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        return _Demo(folder, headless=headless or not (sys.stdin.isatty() and sys.stdout.isatty())).run()
+
+
+class _Demo:
+    def __init__(self, folder: Path, *, headless: bool) -> None:
+        self.folder = folder
+        self.headless = headless
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.show = Show(url=f"http://127.0.0.1:{port}", key=f"demo-{secrets.token_urlsafe(16)}")
+        self.port = port
+
+    def run(self) -> int:
+        config = self.folder / "agentorch.toml"
+        config.write_text(CONFIG)
+        log = self.folder / "server.log"
+        command = [sys.executable, "-m", "agentorch.cli", "serve", "--data", str(self.folder / "data")]
+        command += ["--port", str(self.port), "--config", str(config)]
+        with log.open("wb") as sink:
+            server = subprocess.Popen(
+                command, env={**os.environ, "AGENTORCH_KEY": self.show.key}, stdout=sink, stderr=sink
+            )
+        try:
+            if not asyncio.run(_ready(self.show, server)):
+                narrate(f"the server did not start; it said:\n{log.read_text()[-3000:]}")
+                return 1
+            narrate(f"server on {self.show.url}, data in {self.folder / 'data'}")
+            summary = self._play()
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(timeout=30)
+        return summary.print(self.folder / "data" / "ledger.db") if summary is not None else 1
+
+    def _play(self) -> Summary | None:
+        feeder = threading.Thread(target=lambda: asyncio.run(feed(self.show)), name="feed", daemon=True)
+        feeder.start()
+        if self.headless:
+            asyncio.run(watch(self.show))
+        else:
+            from agentorch.tui.app import run
+
+            run(self.show.url, self.show.key)
+            narrate("the terminal UI was closed; summing up")
+        self.show.stop.set()
+        feeder.join(timeout=10)
+        if self.show.error:
+            narrate(f"submitting stopped: {self.show.error}")
+            return None
+        return asyncio.run(_summary(self.show))
+
+
+async def _summary(show: Show) -> Summary:
+    async with Client(show.url, show.key) as client:
+        return await summarise(client, show.submitted)
+
+
+def narrate(text: str) -> None:
+    """Narration goes to stderr; stdout is the summary."""
+    print(f"demo: {text}", file=sys.stderr, flush=True)
+
+
+async def _ready(show: Show, server: subprocess.Popen[bytes]) -> bool:
+    """Whether the server answers within 30 s and lives."""
+    async with Client(show.url, show.key) as client:
+        for _ in range(600):
+            if server.poll() is not None:
+                return False
+            try:
+                await client.mode()
+                return True
+            except ServerUnreachable:
+                await asyncio.sleep(0.05)
+    return False
+
+
+def trace_rows() -> list[dict[str, str]]:
+    """The slice of the Philly trace that ships with the package; its source and licence lie beside it."""
+    text = resources.files("agentorch.cli").joinpath("demo_data", TRACE).read_text()
+    return list(csv.DictReader(text.splitlines()))
+
+
+def job_body(row: dict[str, str]) -> dict[str, Any]:
+    """A job of the trace as a small real process that holds its slots for its compressed run time."""
+    seconds = int(row["duration_s"]) / SPEED
+    gpus = int(float(row["gpus"]))
+    script = f"echo {row['job_id']} holds {gpus} slots for {seconds:.2f} s; sleep {seconds:.3f}; echo done"
+    return {
+        "name": row["job_id"],
+        "command": ["sh", "-c", script],
+        "resources": {"cpus": SLOT_CPUS * gpus},
+        "max_duration": f"{max(4, round(2 * seconds + 2))}s",
+        "labels": {"gpus": str(gpus)},
+    }
+
+
+async def feed(show: Show) -> None:
+    """Submit the trace in compressed time, each job with the key of its tenant."""
+    rows = trace_rows()
+    show.total = len(rows)
+    try:
+        async with Client(show.url, show.key) as admin:
+            keys = {name: (await admin.add_key(f"{name}-demo", ["submit"], tenant=name)).secret for name in TENANTS}
+        clients = {name: Client(show.url, key) for name, key in keys.items()}
+        start = asyncio.get_running_loop().time()
+        for index, row in enumerate(rows):
+            while (left := start + int(row["submit_s"]) / SPEED - asyncio.get_running_loop().time()) > 0:
+                if show.stop.is_set():
+                    return
+                await asyncio.sleep(min(left, 0.25))
+            await clients[TENANTS[index % len(TENANTS)]].submit(job_body(row), idempotency_key=row["job_id"])
+            show.submitted += 1
+        for client in clients.values():
+            await client.aclose()
+    except Exception as error:  # noqa: BLE001 - told to the person by the main thread
+        if not show.stop.is_set():
+            show.error = f"{type(error).__name__}: {error}"
+
+
+async def watch(show: Show) -> None:
+    """Without a terminal: say what happens, answer nothing, and return when it is over."""
+    seen: set[str] = set()
+    start = asyncio.get_running_loop().time()
+    async with Client(show.url, show.key) as client:
+        while (now := asyncio.get_running_loop().time() - start) < LONGEST_S and not show.error:
+            snapshot = await client.snapshot()
+            for line in reversed(snapshot.log):
+                mark = f"{line.seq}"
+                if mark not in seen and line.verb not in ("hold", "observe"):
+                    narrate(f"{now:5.1f}s  {line.actor:<6} {line.verb:<10} {line.text}")
+                seen.add(mark)
+            blocked = sum(budget.blocked_jobs for budget in snapshot.budgets)
+            fed = show.total > 0 and show.submitted == show.total
+            idle = snapshot.running == 0 and snapshot.queued <= blocked
+            expired = any(proposal.state == "expired" for proposal in snapshot.decided)
+            if fed and idle and not snapshot.approvals and (expired or now > 2 * LONGEST_S / 3):
+                return
+            await asyncio.sleep(1.0)
