@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentorch.client import Client
+from agentorch.runtime.source import Verification
 from agentorch.schemas.documents import BudgetDocument, JobDocument
 from agentorch.schemas.supervision import ProposalDocument
 
@@ -38,10 +39,7 @@ class Summary:
                 f"{outcome['expired']} expired, {outcome['rejected']} rejected, {_approved(self.proposals)} approved",
             ),
             *(("spend", _spend(budget)) for budget in self.budgets if budget.spent_usd or budget.blocked_jobs),
-            (
-                "ledger",
-                f"{'verified' if report.ok else 'NOT VERIFIED'}: {report.events} events, {report.why or report.head_hash[:16]}",
-            ),
+            ("ledger", _ledger(report)),
         ]
         for name, text in rows:
             print(f"{name:<10} {text}")
@@ -55,7 +53,14 @@ def _at(values: list[float], share: float) -> float:
 def _actions(proposals: list[ProposalDocument]) -> str:
     done = [proposal.title for proposal in proposals if proposal.state == "done"]
     denied = sum(1 for proposal in proposals if proposal.state == "denied")
-    return f"{len(done)} carried out ({'; '.join(done[:4])}{'; ...' if len(done) > 4 else ''}), {denied} denied by guardrails"
+    named = f" ({'; '.join(done[:4])}{'; ...' if len(done) > 4 else ''})" if done else ""
+    return f"{len(done)} carried out{named}, {denied} denied by guardrails"
+
+
+def _ledger(report: Verification) -> str:
+    if report.ok:
+        return f"verified: {report.events} events, head {report.head_hash[:16]}"
+    return f"NOT VERIFIED at sequence {report.first_bad_seq}: {report.why}"
 
 
 def _approved(proposals: list[ProposalDocument]) -> int:
