@@ -58,13 +58,14 @@ class ApprovalGraph:
         # Anything but exactly one question (a renamed node, a thread that broke off) is no thread to build on.
         return snapshot.interrupts[0].id if len(snapshot.interrupts) == 1 else None
 
-    async def begin(self, proposal: Proposal) -> None:
-        """Start the thread; returns when it waits."""
-        await self._compiled.ainvoke(
+    async def begin(self, proposal: Proposal) -> str:
+        """Start the thread; returns the id of its interrupt when it waits."""
+        begun = await self._compiled.ainvoke(
             {"proposal": proposal.id, "title": proposal.title},
             thread_config(proposal.id, CYCLE_STEPS_MAX),
             durability="exit",
         )
+        return str(begun["__interrupt__"][0].id)
 
     async def resume(self, proposal: Proposal, question: str) -> ApprovalState:
         """Hand the ledger's answer to the thread; returns when it has run to its end."""

@@ -95,10 +95,7 @@ class ApprovalThreads:
         question = await self._graph.waiting_for(proposal.id)
         if question is None:
             await self._forget(proposal.id)
-            await self._graph.begin(proposal)
-            question = await self._graph.waiting_for(proposal.id)
-        if question is None:
-            raise AssertionError(f"the thread of {proposal.id} was begun and does not wait")
+            question = await self._graph.begin(proposal)
         self._known.add(proposal.id)
         return question
 
