@@ -1,0 +1,102 @@
+"""Makes pages when they are first asked for, because what is not shown should not slow the start; and finds places."""
+
+from __future__ import annotations
+
+from agentorch.tui.actions import SCREENS
+from agentorch.tui.dialogs.palette import Entry
+from agentorch.tui.screens.page import Page
+from agentorch.tui.spans import plain
+from agentorch.tui.stage import Stage
+from agentorch.tui.view import View
+
+
+def make(screen: str) -> Page:
+    """A fresh page of a screen by its id. Raises ValueError for an unknown one."""
+    match screen:
+        case "dashboard":
+            from agentorch.tui.screens.dashboard import Dashboard
+
+            return Dashboard()
+        case "jobs":
+            from agentorch.tui.screens.jobs import Jobs
+
+            return Jobs()
+        case "pools":
+            from agentorch.tui.screens.pools import Pools
+
+            return Pools()
+        case "routes":
+            from agentorch.tui.screens.routes import Routes
+
+            return Routes()
+        case "costs":
+            from agentorch.tui.screens.costs import Costs
+
+            return Costs()
+        case "inbox":
+            from agentorch.tui.screens.inbox import Inbox
+
+            return Inbox()
+        case "log":
+            from agentorch.tui.screens.log import Log
+
+            return Log()
+        case "replay":
+            from agentorch.tui.screens.replay import Replay
+
+            return Replay()
+    raise ValueError(f"there is no screen {screen!r}: {', '.join(name for name, _, _ in SCREENS)}")
+
+
+def job(job_id: str, *, logs: bool = False) -> Page:
+    from agentorch.tui.screens.job import Job
+
+    return Job(job_id, logs=logs)
+
+
+def decision(cycle: int) -> Page:
+    from agentorch.tui.screens.decision import Decision
+
+    return Decision(cycle)
+
+
+def select_proposal(page: Page, proposal_id: str) -> None:
+    from agentorch.tui.screens.inbox import Inbox
+
+    if isinstance(page, Inbox):
+        page.select(proposal_id)
+
+
+def places(view: View | None) -> list[Entry]:
+    """Everything with a name that the snapshot knows: `kind:name` as the id."""
+    entries = [Entry(f"screen:{name}", label, does) for name, label, does in SCREENS]
+    if view is None:
+        return entries
+    snapshot = view.snapshot
+    entries += [Entry(f"approval:{one.id}", f"{one.id} {plain(one.title)}", "approval") for one in snapshot.approvals]
+    entries += [Entry(f"pool:{one.name}", one.name, "pool") for one in snapshot.pools]
+    entries += [Entry(f"worker:{one.id}", one.id, f"worker of {one.pool}") for one in snapshot.workers]
+    entries += [Entry(f"job:{one.id}", f"{one.id} {plain(one.name)}", f"job, {one.state}") for one in snapshot.recent_jobs]
+    return entries
+
+
+def jump(app: Stage, known: dict[str, Page], place: str) -> None:
+    """Go to a place of `places`, or to the job with the id that was typed."""
+    kind, colon, name = place.partition(":")
+    if kind == "screen":
+        app.go(name)
+    elif kind == "approval":
+        app.open_proposal(name)
+    elif kind in ("pool", "worker"):
+        app.go("pools")
+        app.call_later(_select_in_fleet, known, place)
+    else:
+        app.open_job(name if colon else place)
+
+
+def _select_in_fleet(known: dict[str, Page], key: str) -> None:
+    from agentorch.tui.screens.pools import Pools
+
+    page = known.get("pools")
+    if isinstance(page, Pools):
+        page.select(key)

@@ -1,0 +1,145 @@
+"""One job in lines."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from agentorch.schemas.documents import AttemptDocument, ExplainDocument, JobDocument, PredicateDocument
+from agentorch.tui import glyphs, words
+from agentorch.tui.screens.summaries import job_note
+from agentorch.tui.spans import Line, Span, clip, clip_line, fit, line, plain, wrap
+from agentorch.tui.view import View
+from agentorch.tui.widgets.bars import gauge
+
+_IN_HEADING = {"name", "tenant", "tier", "kind", "priority", "command"}
+
+
+def heading(view: View, job: JobDocument, width: int) -> Line:
+    sign, look = glyphs.STATES.get(job.state, (glyphs.HOLD, "dim"))
+    spans = line(
+        (f" {sign} ", look),
+        (plain(job.name), "bold"),
+        (f"  {job.id}  ", "dim"),
+        (job.state, f"{look} bold".strip()),
+    )
+    note, note_look = job_note(job)
+    spans += line((f"  {note}", note_look or "dim"))
+    if job.progress_percent is not None and job.state == "running":
+        spans += [Span("  "), *gauge(job.progress_percent / 100, 12, "success"), Span(f" {job.progress_percent:.0f}%")]
+    return clip_line(spans, width)
+
+
+def details(
+    view: View, job: JobDocument, explain: ExplainDocument | None, timeline: list[dict[str, Any]], width: int
+) -> list[Line]:
+    lines = _facts(view, job, width)
+    if explain is not None:
+        lines += _explained(explain, width)
+    lines += _attempts(view, job, width)
+    lines += _timeline(view, timeline, width)
+    return lines + _specification(job, width)
+
+
+def _title(text: str, note: str = "") -> list[Line]:
+    return [[], line((text, "dim bold"), (f"  {note}" if note else "", "dim"))]
+
+
+def _facts(view: View, job: JobDocument, width: int) -> list[Line]:
+    facts = [
+        ("tenant", plain(job.tenant)),
+        ("tier", f"{job.tier}, priority {job.priority}" + ("" if job.preemptible else ", never preempted")),
+        ("where", plain(" ".join(filter(None, (job.pool, job.worker))) or words.UNKNOWN)),
+        ("submitted", view.moment(job.submitted_at)),
+        ("waited", words.duration(job.wait_s)),
+        ("ran", words.duration(job.run_s) if job.started_at is not None else words.UNKNOWN),
+        ("cost", words.usd(job.cost_usd)),
+    ]
+    if job.deadline_at is not None:
+        left = job.deadline_at - view.now
+        facts.append(("deadline", f"{view.moment(job.deadline_at)}, {'in ' if left > 0 else 'missed by '}{words.duration(abs(left))}"))
+    if job.checkpoint_at is not None:
+        facts.append(("checkpoint", f"{view.moment(job.checkpoint_at)}, {view.ago(job.checkpoint_at)} ago"))
+    if job.depends_on:
+        facts.append(("after", ", ".join(job.depends_on)))
+    if job.labels:
+        facts.append(("labels", " ".join(f"{key}={value}" for key, value in job.labels.items())))
+    lines = [line((fit(name, 11), "dim"), clip(text, width - 11)) for name, text in facts]
+    command = wrap(f"$ {shlex.join(job.command)}", width, hanging=2)
+    return [*lines, [], *(line((row, "primary")) for row in command[:6])]
+
+
+def _predicate(predicate: PredicateDocument, width: int, indent: int) -> list[Line]:
+    sign, look = (glyphs.DONE, "success") if predicate.ok else (glyphs.FAILED, "warning")
+    rows = wrap(predicate.text or predicate.code, max(10, width - indent - 2))
+    first = line(" " * indent, (f"{sign} ", look), (rows[0], "dim" if predicate.ok else ""))
+    return [first, *(line(" " * (indent + 2), (row, "dim" if predicate.ok else "")) for row in rows[1:])]
+
+
+def _explained(explain: ExplainDocument, width: int) -> list[Line]:
+    note = f"{words.plural(explain.position, 'job')} before it" if explain.position is not None else ""
+    lines = _title("Why it waits", note)
+    for predicate in explain.predicates:
+        lines += _predicate(predicate, width, 2)
+    for pool in explain.pools:
+        sign, look = (glyphs.DONE, "success") if pool.ok else (glyphs.FAILED, "warning")
+        lines.append(line("  ", (f"{sign} ", look), (plain(pool.pool), "bold")))
+        for predicate in pool.predicates:
+            if not predicate.ok or pool.ok:
+                lines += _predicate(predicate, width, 4)
+    return lines
+
+
+def ending(attempt: AttemptDocument) -> tuple[str, str]:
+    """How an attempt ended in words, and its look."""
+    if attempt.ended_at is None:
+        return "running", "success"
+    if attempt.signal is not None:
+        return f"signal {attempt.signal}, {attempt.cause}", "error"
+    if attempt.exit_code == 0:
+        return "exit 0", "dim"
+    code = f"exit {attempt.exit_code}, " if attempt.exit_code is not None else ""
+    return f"{code}{attempt.cause}", "error"
+
+
+def _attempts(view: View, job: JobDocument, width: int) -> list[Line]:
+    lines = _title("Attempts")
+    if not job.attempts:
+        return [*lines, line(("  none yet", "dim"))]
+    for attempt in job.attempts:
+        text, look = ending(attempt)
+        ran = words.duration((attempt.ended_at or view.now) - attempt.started_at) if attempt.started_at else words.UNKNOWN
+        where = f"{attempt.pool}/{attempt.worker}" + (f" {','.join(attempt.devices)}" if attempt.devices else "")
+        lines.append(line((f"  {attempt.number:>2} ", "dim"), (fit(text, 22), look), f" {ran:>7} ", (plain(where), "dim")))
+        used = f"     cpu {words.duration(attempt.cpu_s)}  memory {words.size(attempt.memory_peak_bytes)}  {words.usd(attempt.cost_usd)}"
+        lines.append(line((used, "dim")))
+        if attempt.message:
+            lines += [line((row, look)) for row in wrap(attempt.message, width, indent=5)]
+    return lines
+
+
+def _timeline(view: View, timeline: list[dict[str, Any]], width: int) -> list[Line]:
+    lines = _title("Timeline", "as the ledger has it")
+    if not timeline:
+        return [*lines, line(("  nothing yet", "dim"))]
+    for event in timeline:
+        rows = wrap(str(event.get("text") or event.get("event", "")), max(10, width - 20))
+        lines.append(
+            line((f"  {view.clock(event.get('at'))} ", "dim"), (f"{event.get('seq', ''):>7} ", "dim"), rows[0])
+        )
+        lines += [line(" " * 19, row) for row in rows[1:]]
+    return lines
+
+
+def _specification(job: JobDocument, width: int) -> list[Line]:
+    spec = job.spec if job.spec is not None else {"resources": job.resources, "constraints": job.constraints}
+    lines = _title("Specification")
+    for name, value in spec.items():
+        if name in _IN_HEADING or value in (None, "", [], {}):
+            continue
+        text = value if isinstance(value, str) else json.dumps(value)
+        rows = wrap(text, max(10, width - 20))
+        lines.append(line((f"  {fit(name, 16)}  ", "dim"), rows[0]))
+        lines += [line(" " * 20, row) for row in rows[1:]]
+    return lines
