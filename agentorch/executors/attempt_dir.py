@@ -56,10 +56,12 @@ class AttemptDirectory:
             fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.fd)
         except FileNotFoundError:
             return None
-        with os.fdopen(fd, "rb") as file:
-            text = file.read()
         try:
-            return json.loads(text)
+            text = os.read(fd, os.fstat(fd).st_size)
+        finally:
+            os.close(fd)
+        try:
+            return json.loads(text.decode())
         except ValueError:
             return None
 
@@ -165,10 +167,11 @@ def boot_id() -> str:
 
 def _write_file(directory_fd: int, name: str, data: bytes) -> None:
     fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _FILE_MODE, dir_fd=directory_fd)
-    with os.fdopen(fd, "wb", buffering=0) as file:
-        rest = memoryview(data)
-        while rest:  # a nearly full disk writes less than asked, and says why the next time
-            rest = rest[file.write(rest) or 0 :]
+    try:
+        while data:  # a nearly full disk writes less than asked, and says why the next time
+            data = data[os.write(fd, data) :]
+    finally:
+        os.close(fd)
 
 
 def _temporary_name(name: str) -> str:

@@ -14,14 +14,6 @@ from agentorch.executors import processes
 from agentorch.executors.attempt_dir import AttemptDirectory
 from agentorch.executors.records import WORK, LaunchRecord
 
-_RESET_SIGNALS = (
-    signal.SIGTERM,
-    signal.SIGCHLD,
-    signal.SIGINT,
-    signal.SIGHUP,
-    signal.SIGPIPE,
-    signal.SIGXFSZ,
-)
 _EXEC_ERROR_BYTES = 4096
 
 
@@ -86,9 +78,7 @@ def _become(
         processes.die_with_parent()
         if os.getppid() != shim:
             os._exit(127)  # the shim died before it could be asked for
-        signal.set_wakeup_fd(-1)
-        for number in _RESET_SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)  # a byte from here would look like a signal to the shim
         os.umask(0o022)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(logs["stdout"], 1)

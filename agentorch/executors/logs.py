@@ -44,6 +44,8 @@ def enforce_quota(directory_fd: int, stream: str, log_fd: int, quota_bytes: int)
     Raises OSError on a filesystem that can't punch holes (ENOTSUP); the log is whole then.
     """
     size = os.fstat(log_fd).st_size
+    if size <= quota_bytes:
+        return  # nearly always, and then there is nothing to read
     dropped = dropped_bytes(directory_fd, stream)
     if size - dropped <= quota_bytes:
         return

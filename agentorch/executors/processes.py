@@ -14,9 +14,11 @@ from typing import Final
 
 from agentorch.executors.records import DIRECTORY_VARIABLE
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_prctl_call = ctypes.CDLL(None, use_errno=True).prctl
+_prctl_call.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_SIGKILL: Final = int(signal.SIGKILL)
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _PASS_PAUSE_S: Final = 0.01
 _CLEAN_PASSES: Final = 2
@@ -29,11 +31,11 @@ def become_subreaper() -> None:
 
 def die_with_parent() -> None:
     """SIGKILL for this process when its parent's thread ends; the parent must be single-threaded. Cleared by fork."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
 
 
 def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+    if _prctl_call(option, value, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"prctl({option}): {os.strerror(number)}")
 

@@ -40,32 +40,51 @@ from agentorch.executors.tidy import remove_tree
 MEMORY_CHECK_S: Final = 0.25
 LOG_CHECK_S: Final = 1.0
 KILL_AGAIN_S: Final = 0.02  # fork bombs need more than one pass
+_SIGTERM: Final = int(signal.SIGTERM)
+_HANDLED: Final = (
+    signal.SIGTERM,
+    signal.SIGCHLD,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGPIPE,  # Python ignores this one and the next, and an exec would keep that
+    signal.SIGXFSZ,
+)
+
+
+def catch_signals() -> None:
+    """Every signal that matters becomes a byte in the wakeup pipe of whoever has one.
+
+    The zygote calls this once, and its forks inherit it: touching this machinery in each fork would copy much memory.
+    They are handled, not ignored, because an exec resets what is handled: so a job starts with defaults.
+    """
+    for number in _HANDLED:
+        signal.signal(number, _heard)
+
+
+def _heard(_number: int, _frame: object) -> None:
+    """The byte in the pipe is what counts."""
+
+
+def wakeup_pipe() -> int:
+    """From here on signals to this process are bytes in a pipe, whose reading end is returned."""
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    return reading
 
 
 def run_attempt(path: str, runtime: socket.socket) -> None:
     """Run the attempt in this directory, unless it is claimed already. Returns when nothing of it lives.
 
-    `runtime` is told `started <ms> <attempt>` once the program runs; it may be gone, and nothing here waits for it.
+    `catch_signals` must have been called. `runtime` is told `started <ms> <attempt>` once the program runs; it may be
+    gone, and nothing here waits for it.
     """
     os.setsid()
-    wakeups = _catch_signals()
+    wakeups = wakeup_pipe()
     with AttemptDirectory(path) as directory:
         if directory.claim() is None:
             return
         processes.become_subreaper()
-        shim = _Shim(directory, directory.read(SPEC), wakeups, runtime)
-        shim.run()
-
-
-def _catch_signals() -> int:
-    """From here on SIGTERM and SIGCHLD are bytes in a pipe, whose reading end is returned."""
-    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    return reading
+        _Shim(directory, directory.read(SPEC), wakeups, runtime).run()
 
 
 def _now_ms() -> int:
@@ -128,7 +147,7 @@ class _Shim:
         assert self._child is not None
         for fd, _event in self._poll.poll(self._patience_ms()):
             if fd == self._wakeups:
-                if signal.SIGTERM in os.read(self._wakeups, 4096):
+                if _SIGTERM in os.read(self._wakeups, 4096):
                     self._heed_stop()
             elif fd == self._child.exec_result and not self._exec_known:
                 self._on_exec()

@@ -18,29 +18,28 @@ import sys
 import traceback
 from typing import Final
 
-from agentorch.executors.shim import run_attempt
+from agentorch.executors.shim import catch_signals, run_attempt, wakeup_pipe
 
 REQUEST_BYTES: Final = 65_536
+_SIGTERM: Final = int(signal.SIGTERM)
 
 
 def main(fd: int) -> None:
     """Serve requests from the socket `fd` until its other end closes."""
     runtime = socket.socket(fileno=fd)
     runtime.set_inheritable(False)
-    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    catch_signals()
+    wakeups = wakeup_pipe()
     gc.disable()
     gc.freeze()  # a collection in a fork would copy every page of the heap
     poll = select.poll()
     poll.register(runtime, select.POLLIN)
-    poll.register(reading, select.POLLIN)
+    poll.register(wakeups, select.POLLIN)
     while True:
         for ready, _event in poll.poll():
-            if ready == reading:
-                os.read(reading, 4096)
+            if ready == wakeups:
+                if _SIGTERM in os.read(wakeups, 4096):
+                    return
                 _reap()
             else:
                 request = runtime.recv(REQUEST_BYTES)

@@ -184,7 +184,7 @@ def test_a_fenced_attempt_never_starts_even_if_a_shim_comes_late(tmp_path: Path)
         (status,) = await executor.inspect(["a.1"])
         assert status.phase is AttemptPhase.absent
         late = "import socket, sys; sys.path.append(sys.argv[1])\n"
-        late += "from agentorch.executors.shim import run_attempt\n"
+        late += "from agentorch.executors.shim import catch_signals, run_attempt; catch_signals()\n"
         late += "run_attempt(sys.argv[2], socket.socketpair()[0])"
         command = [sys.executable, "-c", late, str(SOURCE), str(tmp_path / "a.1")]
         done = await asyncio.to_thread(subprocess.run, command, start_new_session=False, check=False)
