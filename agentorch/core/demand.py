@@ -1,0 +1,123 @@
+"""What each pool would need: the workers that running and queued work fills, and who waits for which pool first.
+
+Measured on the live state, never forecast. Supervisors are shown these numbers, and the guardrails judge shrinking by
+the same ones.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+
+from agentorch.core import fit
+from agentorch.core.facts import Facts
+from agentorch.core.placement import pool_obstacle
+from agentorch.core.state import State
+from agentorch.model.fleet import Pool, Worker, WorkerState
+from agentorch.model.jobs import Job, Reason, Resources
+
+#: Shares of a worker are counted in thousandths, so that sums are exact.
+WHOLE = 1_000
+
+
+class Demand(msgspec.Struct, frozen=True):
+    """Per pool; pools without any are absent."""
+
+    need: dict[str, int]  # workers that running and queued work would fill
+    queued: dict[str, int]  # jobs that wait for this pool first
+    blocked: dict[str, int]  # per tenant: jobs that its budget keeps from every pool that could take them
+
+
+def jobs_per_worker(shape: Resources, need: Resources) -> int:
+    """How many such jobs one worker of this shape holds at once; 0 when it is too small."""
+    if not fit.could_fit(shape, need):
+        return 0
+    parts = (
+        (shape.cpu_milli, need.cpu_milli),
+        (shape.memory_bytes, need.memory_bytes),
+        (shape.gpus, need.gpus),
+    )
+    return min((whole // part for whole, part in parts if part > 0), default=WHOLE)
+
+
+def first_pool(facts: Facts, job: Job) -> str:
+    """The pool that a queued job waits for first: the cheapest that may take it, rather one that is not paused."""
+    fitting = [
+        name for name in fit.candidate_pools(facts, job) if fit.could_fit(facts.pools[name].spec.shape, job.resources)
+    ]
+    return next((name for name in fitting if not facts.pools[name].paused), fitting[0] if fitting else "")
+
+
+def standing_workers(facts: Facts, pool: Pool) -> list[Worker]:
+    """Workers that exist and are not on their way out."""
+    workers = (facts.workers[name] for name in pool.workers)
+    return [worker for worker in workers if worker.state is not WorkerState.retiring]
+
+
+def demand(state: State, now_ms: int) -> Demand:
+    """Measure it. O(lines of the queue x pools + running jobs), whatever the number of queued jobs."""
+    return _Measure(state, now_ms).demand()
+
+
+class _Measure:
+    def __init__(self, state: State, now_ms: int) -> None:
+        self.facts = state.facts
+        state.queue.wake(now_ms)  # jobs whose start time has come stand in line from now on
+        self.lines = state.queue.lines()
+        self.load: Counter[str] = Counter()  # thousandths of workers
+        self.queued: Counter[str] = Counter()
+        self.blocked: Counter[str] = Counter()
+        self.quota: dict[str, int] = {}
+        self.by_price = sorted(self.facts.pools.values(), key=fit.price_rank)
+
+    def demand(self) -> Demand:
+        self.count_running()
+        for head, count in self.lines:
+            self.queued[first_pool(self.facts, head)] += count
+            self.count_line(head, count)
+        del self.queued[""]
+        need = {name: -(-load // WHOLE) for name, load in self.load.items() if load}
+        return Demand(need, dict(self.queued), dict(self.blocked))
+
+    def count_running(self) -> None:
+        per_size: Counter[tuple[str, int]] = Counter()
+        for name in self.facts.running:
+            attempt = self.facts.jobs[name].attempts[-1]
+            worker = self.facts.workers.get(attempt.worker)
+            if worker is not None:
+                per_size[attempt.pool, max(1, jobs_per_worker(worker.shape, attempt.resources))] += 1
+        for (pool, at_once), count in per_size.items():
+            self.load[pool] += -(-WHOLE * count // at_once)
+
+    def count_line(self, head: Job, count: int) -> None:
+        """Fill the pools that may take this line, cheapest first; what fits in none is needed in the cheapest.
+
+        Jobs that a quota or a budget keeps from starting need no worker; jobs of paused pools do, for a pause ends.
+        """
+        count = self.within_quota(head, count)
+        obstacles = {pool.spec.name: pool_obstacle(self.facts, head, pool) for pool in self.by_price}
+        open_pools = [name for name, obstacle in obstacles.items() if obstacle is None]
+        candidates = open_pools or [name for name, obstacle in obstacles.items() if obstacle is Reason.pool_paused]
+        if not candidates:
+            if Reason.budget in obstacles.values():
+                self.blocked[head.tenant] += count
+            return
+        left = count
+        for name in candidates:
+            spec = self.facts.pools[name].spec
+            at_once = jobs_per_worker(spec.shape, head.resources)
+            room = max(0, WHOLE * spec.max_workers - self.load[name]) * at_once // WHOLE
+            taken = min(left, room)
+            self.load[name] += -(-WHOLE * taken // at_once)
+            left -= taken
+        first = self.facts.pools[candidates[0]].spec
+        self.load[candidates[0]] += -(-WHOLE * left // jobs_per_worker(first.shape, head.resources))
+
+    def within_quota(self, head: Job, count: int) -> int:
+        tenant = self.facts.tenants[head.tenant]
+        if tenant.spec.max_running is None:
+            return count
+        left = self.quota.setdefault(head.tenant, max(0, tenant.spec.max_running - tenant.running))
+        self.quota[head.tenant] = left - min(left, count)
+        return min(left, count)
