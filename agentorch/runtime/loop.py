@@ -100,6 +100,14 @@ class Loop:
         self.stopped.set()
         await self.ledger.close()
 
+    async def abandon(self) -> None:
+        """Drop everything at once, as a crash would: nothing is recorded, nothing is written. For simulation."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._fail(RuntimeStopped("the runtime was abandoned"))
+        await self.ledger.close()
+
     # -- asking
 
     def now_ms(self) -> int:

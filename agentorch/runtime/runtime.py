@@ -78,6 +78,11 @@ class Runtime:
         await self.performer.close()
         await self.loop.close()
 
+    async def abandon(self) -> None:
+        """Drop everything at once, as a crash would. For simulation."""
+        await self.performer.close()
+        await self.loop.abandon()
+
     def _perform(self, orders: list[Instruction]) -> None:
         self.performer.perform(orders)
 

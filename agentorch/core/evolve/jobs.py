@@ -127,7 +127,7 @@ def ended(state: State, event: ev.JobEnded) -> None:
     job.stop_by = event.by or job.stop_by
     facts.impatient.pop(job.id, None)
     facts.tenants[job.tenant].finished += 1
-    facts.ended_by_state[event.state] = facts.ended_by_state.get(event.state, 0) + 1
+    facts.ended_by_state[str(event.state)] = facts.ended_by_state.get(str(event.state), 0) + 1
     facts.world_seq = facts.seq + 1
     _unreserve(facts, job.id)
     for name in facts.dependants.pop(job.id, ()):
