@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from agentorch.model import limits
+from agentorch.model.guardrails import ACTION_KINDS, BOUNDS, GuardrailSettings
 from agentorch.model.proposals import Mode
 from agentorch.model.units import parse_bytes, parse_cpu_milli, parse_duration_ms, parse_usd_micros
 
@@ -180,51 +181,55 @@ TENANT: Final[dict[str, Field]] = {
 }
 
 
-def _tighter_low(name: str, low: int, text: str) -> Field:
-    """A guardrail that is tighter the smaller it is."""
-    limit: int = getattr(limits, name.upper())
-    schema = {"type": "integer", "minimum": low, "maximum": limit}
-    return Field(partial(_integer, low, limit), limit, f"{low} to {limit}: it can only be tightened", schema, text)
+_GUARDRAIL_HELP: Final = {
+    "pending_approvals_max": "open approvals at a time",
+    "scale_up_step": "G1: workers that one action may always add",
+    "scale_up_share_percent": "G1: share of a pool that one action may add",
+    "scale_down_step": "G1: workers that one action may always remove",
+    "scale_down_share_percent": "G1: share of a pool that one action may remove",
+    "shrink_window_ms": "G2: a pool shrinks only to the highest need of this window",
+    "shrink_after_growth_ms": "G2: nothing shrinks for this long after it grew",
+    "dead_band_percent": "G3: smallest deviation that is worth an action",
+    "stale_local_ms": "G4: oldest local telemetry that justifies taking something away",
+    "stale_remote_ms": "G4: oldest remote telemetry that justifies taking something away",
+    "cooldown_ms": "G5: time between two actions on the same target",
+    "actions_per_cycle": "G5: actions of one cycle",
+    "actions_per_hour": "G5: actions of one hour",
+    "blast_radius_percent": "G6: share of a pool that may be disturbed at a time",
+    "preempt_min_run_ms": "G8: work runs at least this long before it may be preempted",
+    "unhealthy_halt_percent": "G11: share of unhealthy workers above which nothing is scaled or preempted",
+    "unhealthy_halt_workers": "G11: and more unhealthy workers than this",
+    "poison_workers": "G12: workers that one job may take down before it is failed",
+    "pool_failed_starts_pause": "G12: failed starts in a row that pause a pool",
+    "device_temperature_limit_c": "G13: hottest device that work is placed on",
+}
 
 
-def _tighter_high(name: str, high: int, text: str) -> Field:
-    """A guardrail that is tighter the bigger it is."""
-    limit: int = getattr(limits, name.upper())
-    schema = {"type": "integer", "minimum": limit, "maximum": high}
-    return Field(partial(_integer, limit, high), limit, f"{limit} to {high}: it can only be tightened", schema, text)
+def _always_ask(value: Any) -> tuple[str, ...]:
+    kinds = _texts(value)
+    for kind in kinds:
+        _one_of(ACTION_KINDS, kind)
+    return kinds
 
 
 def _guardrails() -> dict[str, Field]:
-    low = {
-        "scale_up_step": (1, "G1: workers that one action may always add"),
-        "scale_up_share_percent": (1, "G1: share of a pool that one action may add"),
-        "scale_down_step": (0, "G1: workers that one action may always remove"),
-        "scale_down_share_percent": (0, "G1: share of a pool that one action may remove"),
-        "stale_local_ms": (100, "G4: oldest local telemetry that justifies taking something away"),
-        "stale_remote_ms": (100, "G4: oldest remote telemetry that justifies taking something away"),
-        "actions_per_cycle": (0, "G5: actions of one cycle"),
-        "actions_per_hour": (0, "G5: actions of one hour"),
-        "blast_radius_percent": (0, "G6: share of a pool that may be disturbed at a time"),
-        "unhealthy_halt_percent": (1, "G11: share of unhealthy workers above which nothing is scaled or preempted"),
-        "unhealthy_halt_workers": (0, "G11: and more unhealthy workers than this"),
-        "poison_workers": (1, "G12: workers that one job may take down before it is failed"),
-        "pool_failed_starts_pause": (1, "G12: failed starts in a row that pause a pool"),
-        "device_temperature_limit_c": (30, "G13: hottest device that work is placed on"),
-    }
-    high = {
-        "shrink_window_ms": (limits.DAY_MS, "G2: a pool shrinks only to the highest need of this window"),
-        "shrink_after_growth_ms": (limits.DAY_MS, "G2: nothing shrinks for this long after it grew"),
-        "dead_band_percent": (90, "G3: smallest deviation that is worth an action"),
-        "cooldown_ms": (limits.DAY_MS, "G5: time between two actions on the same target"),
-        "preempt_min_run_ms": (limits.DAY_MS, "G8: work runs at least this long before it may be preempted"),
-    }
-    return {
-        **{name: _tighter_low(name, bound, text) for name, (bound, text) in low.items()},
-        **{name: _tighter_high(name, bound, text) for name, (bound, text) in high.items()},
-    }
+    """Bounds come from the guardrails themselves: no value here can loosen one."""
+    loosest = GuardrailSettings()
+    fields = {}
+    for name, text in _GUARDRAIL_HELP.items():
+        low, high = BOUNDS[name]
+        schema = {"type": "integer", "minimum": low, "maximum": high}
+        expected = f"{low} to {high}: a guardrail can only be tightened"
+        fields[name] = Field(partial(_integer, low, high), getattr(loosest, name), expected, schema, text)
+    schema = {"type": "array", "items": {"enum": list(ACTION_KINDS)}}
+    expected = f"a list of {', '.join(ACTION_KINDS)}"
+    fields["always_ask"] = Field(_always_ask, [], expected, schema, "kinds of action that always need a person")
+    return fields
 
 
+#: The expiry of approvals is `supervisor.approval_ttl`; every other guardrail setting has its own key.
 GUARDRAILS: Final = _guardrails()
+assert {*GUARDRAILS, "approval_ttl_ms"} == {*BOUNDS, "always_ask"}, "every guardrail setting has a key"
 
 PLAIN_SECTIONS: Final = {"server": SERVER, "supervisor": SUPERVISOR, "guardrails": GUARDRAILS, "client": CLIENT}
 

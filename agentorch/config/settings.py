@@ -12,6 +12,7 @@ from typing import Any, Final
 from agentorch.config.fields import PLAIN_SECTIONS, POOL, TENANT, Field
 from agentorch.errors import ConfigError
 from agentorch.model.fleet import PoolSpec, TenantSpec
+from agentorch.model.guardrails import GuardrailSettings
 from agentorch.model.jobs import Resources
 from agentorch.model.proposals import Mode
 
@@ -65,12 +66,16 @@ class Settings:
 
     server: ServerSettings
     supervisor: SupervisorSettings
-    guardrails: Mapping[str, int]  # name in lower case of a limit in `model.limits` -> its value
+    guardrails: GuardrailSettings
     client: ClientSettings
     pools: tuple[PoolSpec, ...]
     tenants: tuple[TenantSpec, ...]
     shown: tuple[Shown, ...]
     files: tuple[Path, ...]  # those that were read
+
+    def guardrail_settings(self) -> GuardrailSettings:
+        """What the guardrails are to go by; never looser than their limits."""
+        return self.guardrails
 
 
 @dataclass(frozen=True)
@@ -215,7 +220,7 @@ def _build(values: dict[str, _Value], environ: Mapping[str, str], files: tuple[P
     return Settings(
         server=ServerSettings(**plain["server"]),
         supervisor=_supervisor(plain["supervisor"]),
-        guardrails=plain["guardrails"],
+        guardrails=GuardrailSettings(approval_ttl_ms=plain["supervisor"]["approval_ttl"], **plain["guardrails"]),
         client=ClientSettings(client["url"], _client_key(client, environ)),
         pools=pools,
         tenants=tenants,

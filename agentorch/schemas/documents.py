@@ -21,6 +21,7 @@ class AttemptDocument(Document):
     cpu_s: float = 0.0
     memory_peak_bytes: int = 0
     cost_usd: float = 0.0
+    cost_known: bool = True  # False: it ran at an unknown price, and `cost_usd` leaves that part out
 
 
 class ReasonDocument(Document):
@@ -54,6 +55,7 @@ class JobDocument(Document):
     wait_s: float = 0.0  # time spent waiting so far or in all, until its newest start
     run_s: float = 0.0
     cost_usd: float = 0.0
+    cost_known: bool = True  # False: an attempt ran at an unknown price, and `cost_usd` leaves it out
     progress_percent: float | None = None
     progress_message: str = ""
     checkpoint_at: float | None = None
@@ -67,6 +69,55 @@ class JobDocument(Document):
 
 class JobPage(Page):
     items: list[JobDocument]
+
+
+class BatchItem(Document):
+    """What became of one job of a batch: `id` of the job, or the problem that refused it."""
+
+    status: int  # 201 created, 200 known by its idempotency key, else that of the problem
+    id: str | None = None
+    problem: dict[str, Any] | None = None
+
+
+class BatchDocument(Document):
+    items: list[BatchItem]
+    created: int
+    refused: int
+
+
+class JobEventDocument(Document):
+    """One event in the life of a job. `body` is the event as the ledger has it; times in it are milliseconds."""
+
+    seq: int
+    at: float
+    event: str
+    text: str
+    body: dict[str, Any]
+
+
+class JobEventsDocument(Document):
+    """`truncated`: only the newest events are here; the ledger has them all."""
+
+    items: list[JobEventDocument]
+    truncated: bool = False
+
+
+class VerifyDocument(Document):
+    """What a walk over the whole ledger found. `first_bad_seq` and `why` are set when it is not ok."""
+
+    ok: bool
+    last_seq: int
+    head_hash: str
+    segments: int
+    events: int
+    verdicts_judged_again: int = 0
+    verdicts_of_older_rules: int = 0
+    first_bad_seq: int | None = None
+    why: str = ""
+
+
+class HealthDocument(Document):
+    status: str
 
 
 class PredicateDocument(Document):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
+from agentorch.model import limits
 from agentorch.schemas.base import Request
+from agentorch.schemas.jobs import Dollars, Moment
 
 
 class AnswerRequest(Request):
@@ -14,7 +16,7 @@ class AnswerRequest(Request):
 
     answer: Literal["approve", "edit", "reject"]
     edits: dict[str, int | str] = Field(default_factory=dict)
-    reason: str = Field(default="", max_length=2_000)
+    reason: str = Field(default="", max_length=limits.REASON_MAX_CHARS)
     proposal_hash: str = ""
 
 
@@ -30,7 +32,7 @@ class BatchAnswerRequest(Request):
 
 class ModeRequest(Request):
     mode: Literal["paused", "observe", "approve", "guarded"]
-    reason: str = Field(default="", max_length=2_000)
+    reason: str = Field(default="", max_length=limits.REASON_MAX_CHARS)
 
 
 class ProgressRequest(Request):
@@ -49,13 +51,15 @@ class KeyRequest(Request):
 
 
 class TenantRequest(Request):
-    weight: int = Field(default=100, ge=1, le=10_000)
-    hard_cap_usd: float | None = Field(default=None, ge=0)
-    max_running: int | None = Field(default=None, ge=1)
+    """What is left out stays as it is; `null` takes a cap away. A name that nobody knows makes a new tenant."""
+
+    weight: int | None = Field(default=None, ge=1, le=10_000)
+    hard_cap_usd: Dollars | None = None
+    max_running: int | None = Field(default=None, ge=1, le=10_000_000)
 
 
 class PoolPatch(Request):
-    workers: int | None = Field(default=None, ge=0)
+    workers: int | None = Field(default=None, ge=0, le=10_000_000)
     paused: bool | None = None
     reason: str = Field(default="", max_length=500)
 
@@ -69,8 +73,8 @@ class JobPatch(Request):
     """What the owner may change of its own live job. Durations and times in the micro syntax of a job."""
 
     priority: int | None = Field(default=None, ge=0, le=100)
-    deadline: Any = None
-    start_at: Any = None
+    deadline: Moment | None = None
+    start_at: Moment | None = None
     hold: bool | None = None
     pool: str | None = None
     reason: str = Field(default="", max_length=500)

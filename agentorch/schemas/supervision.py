@@ -71,6 +71,19 @@ class ProposalPage(Page):
     items: list[ProposalDocument]
 
 
+class AnsweredItem(Document):
+    """What became of one answer of a batch: the proposal, or the problem that refused it."""
+
+    id: str
+    status: int
+    proposal: ProposalDocument | None = None
+    problem: dict[str, Any] | None = None
+
+
+class AnsweredDocument(Document):
+    items: list[AnsweredItem]
+
+
 class ExchangeDocument(Document):
     model: str
     request: str

@@ -1,0 +1,19 @@
+"""What the rooms of the API know of how they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ApiSettings:
+    """`loopback`: bound to loopback only. Then, as long as no key exists, whoever reaches the server is its operator;
+    and requests that name another host are refused.
+    """
+
+    secret: bytes
+    loopback: bool
+    allowed_hosts: tuple[str, ...]
+    brain: Callable[[], str]
+    loop_lag_s: Callable[[], float] | None

@@ -1,0 +1,138 @@
+"""Pools, workers, devices, tenants, budgets, keys."""
+
+from __future__ import annotations
+
+from agentorch.api.access import Caller
+from agentorch.core.observe import pool_facts, tenant_facts
+from agentorch.core.state import State
+from agentorch.model.fleet import ApiKey, Pool, Tenant, Worker
+from agentorch.model.observation import DeviceSample
+from agentorch.model.units import seconds, usd, usd_or_none
+from agentorch.schemas.documents import (
+    BudgetDocument,
+    DeviceDocument,
+    KeyDocument,
+    PoolDocument,
+    TenantDocument,
+    WorkerDocument,
+)
+
+
+def pool_document(state: State, pool: Pool, now_ms: int) -> PoolDocument:
+    spec = pool.spec
+    facts = pool_facts(state, spec.name, now_ms)
+    return PoolDocument(
+        name=spec.name,
+        executor=spec.executor,
+        workers=facts.workers,
+        available=facts.available,
+        busy=facts.busy,
+        target=pool.target,
+        min_workers=spec.min_workers,
+        max_workers=spec.max_workers,
+        cpus=spec.shape.cpu_milli / 1000,
+        memory_bytes=spec.shape.memory_bytes,
+        gpus=spec.shape.gpus,
+        price_usd_per_hour=usd_or_none(spec.price_usd_micros_per_hour),
+        region=spec.region,
+        spot=spec.spot,
+        labels=dict(spec.labels),
+        paused=pool.paused,
+        paused_reason=pool.paused_reason,
+        protected=spec.protected,
+        queued=facts.queued,
+        running=facts.running,
+        utilization_percent=facts.utilization_percent,
+        wait_s_p50=facts.wait_s_p50,
+        wait_s_p95=facts.wait_s_p95,
+        target_wait_s=facts.target_wait_s,
+        telemetry_age_s=facts.telemetry_age_s,
+        failed_starts=pool.failed_starts,
+    )
+
+
+def worker_document(state: State, worker: Worker, caller: Caller) -> WorkerDocument:
+    """Jobs of tenants that the caller does not see are left out."""
+    jobs = state.facts.jobs
+
+    def visible(name: str) -> bool:
+        return name in jobs and caller.sees(jobs[name].tenant)
+
+    return WorkerDocument(
+        id=worker.id,
+        pool=worker.pool,
+        node=worker.node,
+        state=worker.state,
+        cordoned=worker.cordoned,
+        cordon_reason=worker.cordon_reason,
+        cpus=worker.shape.cpu_milli / 1000,
+        memory_bytes=worker.shape.memory_bytes,
+        gpus=worker.shape.gpus,
+        devices=list(worker.devices),
+        free_cpus=worker.free_cpu_milli / 1000,
+        free_memory_bytes=worker.free_memory_bytes,
+        free_gpus=len(worker.free_devices),
+        jobs=[name for name in worker.running if visible(name)],
+        reserved_for=worker.reserved_for if visible(worker.reserved_for) else "",
+    )
+
+
+def device_document(sample: DeviceSample, now_ms: int, history: list[DeviceSample]) -> DeviceDocument:
+    return DeviceDocument(
+        id=sample.id,
+        kind=sample.kind,
+        name=sample.name,
+        node=sample.node,
+        age_s=max(0.0, seconds(now_ms - sample.at_ms)) if sample.at_ms else None,
+        utilization_percent=sample.utilization_percent,
+        memory_used_bytes=sample.memory_used_bytes,
+        memory_total_bytes=sample.memory_total_bytes,
+        temperature_c=sample.temperature_c,
+        power_watts=sample.power_watts,
+        power_limit_watts=sample.power_limit_watts,
+        pressure_percent=sample.pressure_percent,
+        parent=sample.parent,
+        error=sample.error,
+        history=[(seconds(one.at_ms), one.utilization_percent) for one in history],
+    )
+
+
+def tenant_document(tenant: Tenant) -> TenantDocument:
+    return TenantDocument(
+        name=tenant.spec.name,
+        weight=tenant.spec.weight,
+        max_running=tenant.spec.max_running,
+        queued=tenant.queued,
+        running=tenant.running,
+        finished=tenant.finished,
+    )
+
+
+def budget_document(state: State, tenant: Tenant, now_ms: int) -> BudgetDocument:
+    facts = tenant_facts(state, tenant.spec.name, now_ms)
+    cap = tenant.spec.hard_cap_usd_micros
+    exhausted_in_s = None
+    if cap is not None:
+        left = max(0, cap - tenant.spent_usd_micros)
+        burn = facts.burn_usd_micros_per_hour
+        exhausted_in_s = 0.0 if not left else left / burn * 3600 if burn else None
+    return BudgetDocument(
+        tenant=tenant.spec.name,
+        hard_cap_usd=usd_or_none(cap),
+        spent_usd=usd(tenant.spent_usd_micros),
+        reserved_usd=usd(tenant.reserved_usd_micros),
+        burn_usd_per_hour=usd(facts.burn_usd_micros_per_hour),
+        exhausted_in_s=exhausted_in_s,
+        blocked_jobs=facts.budget_blocked,
+    )
+
+
+def key_document(key: ApiKey, secret: str | None = None) -> KeyDocument:
+    return KeyDocument(
+        id=key.id,
+        name=key.name,
+        roles=[str(role) for role in key.roles],
+        tenant=key.tenant,
+        added_at=seconds(key.added_ms),
+        secret=secret,
+    )
