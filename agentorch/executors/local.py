@@ -74,7 +74,11 @@ class LocalExecutor:
             await asyncio.get_running_loop().run_in_executor(self._pool, self._store.open, epoch)
             await self._spawner.start()
         except OSError as error:
+            self._pool.shutdown()
             raise ExecutorError(f"can't open {self._store.root}: {error}") from error
+        except ExecutorError:
+            self._pool.shutdown()
+            raise
         store, pool = self._store, self._pool
         self._prepare: Batcher[AttemptSpec, Found] = Batcher(store.prepare, pool)
         self._settle: Batcher[str, Found] = Batcher(store.settle, pool)
@@ -96,6 +100,9 @@ class LocalExecutor:
         tasks = [self._launching[spec.id] for spec in attempts]
         if tasks:
             await asyncio.wait(tasks)
+        for failure in [task.exception() for task in tasks]:
+            if failure is not None:
+                raise failure
         return [task.result() for task in tasks]
 
     async def stop(self, attempt: str, reason: str, grace_ms: int) -> None:
@@ -234,11 +241,18 @@ class LocalExecutor:
         self._later(self._after_exit(attempt))
 
     async def _after_exit(self, attempt: str) -> None:
-        found = await self._known(attempt, self._settle.submit(attempt))
-        if found.sight is Sight.unclaimed:
-            # Its shim died before it could claim the attempt, and would again.
-            found = await self._known(attempt, self._abandon.submit(attempt))
-        self._take_in(found)
+        try:
+            found = await self._known(attempt, self._settle.submit(attempt))
+            if found.sight is Sight.unclaimed:
+                # Its shim died before it could claim the attempt, and would again.
+                found = await self._known(attempt, self._abandon.submit(attempt))
+        except ExecutorError as error:
+            outcome = self._outcomes.get(attempt)
+            if outcome is None or outcome.done():
+                raise
+            outcome.set_exception(error)
+        else:
+            self._take_in(found)
 
     def _later(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
