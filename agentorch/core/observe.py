@@ -16,6 +16,7 @@ from agentorch.core import fit
 from agentorch.core.demand import Demand, demand, first_pool, standing_workers
 from agentorch.core.explain import reason
 from agentorch.core.facts import Facts
+from agentorch.core.guardrails.protection import SUPERVISOR
 from agentorch.core.queue import LineKey, line_key
 from agentorch.core.state import State
 from agentorch.model import limits
@@ -61,6 +62,7 @@ def observe(state: State, devices: tuple[DeviceSample, ...], now_ms: int) -> Obs
         running_total=len(facts.running),
         open_targets=tuple(dict.fromkeys(target_of(action) for action in unsettled if action is not None)),
         recent_targets=tuple(dict.fromkeys(one.target for one in facts.acted if one.at_ms > recent_ms)),
+        alerted=tuple(one.text for one in facts.alerts if one.by == SUPERVISOR and one.at_ms > now_ms - limits.HOUR_MS),
     )
 
 
@@ -185,7 +187,7 @@ class _Look:
     def job(self, job: Job) -> JobFacts:
         attempt = job.attempt if job.id in self.facts.running else None
         run_ms = self.now_ms - attempt.started_ms if attempt is not None and attempt.started_ms is not None else 0
-        allowed = fit.candidate_pools(self.facts, job)
+        allowed = fit.allowed_pools(self.facts, job)
         fitting = tuple(name for name in allowed if fit.could_fit(self.facts.pools[name].spec.shape, job.resources))
         return JobFacts(
             id=job.id,

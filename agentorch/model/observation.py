@@ -107,6 +107,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     running_total: int = 0
     open_targets: tuple[str, ...] = ()  # targets with an open proposal
     recent_targets: tuple[str, ...] = ()  # targets acted on within their cooldown
+    alerted: tuple[str, ...] = ()  # texts of the supervisor's own alerts of the last hour
 
 
 class HistoryPoint(msgspec.Struct, frozen=True, gc=False):
