@@ -11,12 +11,11 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 
 from agentorch.api.access import job_token
-from agentorch.api.app import create_app
+from agentorch.api.app import Api, create_app
 from agentorch.config.settings import Settings
 from agentorch.core.facts import Facts
 from agentorch.core.policy import RuleBrain
@@ -228,7 +227,7 @@ async def serving(
         stack.push_async_callback(supervisor.close)
         await supervisor.start(ticking=cycles)
         app = create_app(runtime, secret=secret, settings=settings.server)
-        await stack.enter_async_context(_http(app, listener))
+        await stack.enter_async_context(http_server(app, listener))
         yield Serving(url, runtime, supervisor, new_key, runtime.loop.stopped)
 
 
@@ -245,7 +244,7 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def _http(app: Any, listener: socket.socket) -> AsyncIterator[None]:
+async def http_server(app: Api, listener: socket.socket) -> AsyncIterator[None]:
     """The HTTP server on a socket of ours, up on entry."""
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
     server = _Server(config)
@@ -254,5 +253,6 @@ async def _http(app: Any, listener: socket.socket) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await app.aclose()  # streams end first, or the server would wait for their readers
         server.should_exit = True
         await asyncio.gather(task, return_exceptions=True)
