@@ -146,7 +146,7 @@ def _relief(observation: Observation, pool: PoolFacts) -> Iterator[Draft]:
         other = "no other allowed pool is idle" if elsewhere is None else f"reroute: {elsewhere.reason}"
         yield _draft(
             Scale(pool=pool.name, workers=workers),
-            f"{pool.queued} jobs wait in {pool.name}, {_wait(pool)}; {pool.need} workers are needed, {pool.target} are there.",
+            f"{pool.queued} jobs wait in {pool.name}, {_wait(pool)}; {pool.need} workers are needed, it has {pool.target}.",
             [_numbers(pool)],
             [f"do nothing: the oldest job has waited {pool.oldest_wait_s:.0f} s", other],
         )
@@ -167,7 +167,7 @@ def _reroute(observation: Observation, pool: PoolFacts) -> Draft | None:
     count = min(len(movable), room[best], blast, limits.REROUTE_JOBS_MAX)
     return _draft(
         Reroute(pool=best, from_pool=pool.name, at_most=count),
-        f"{len(movable)} jobs that wait for {pool.name}, {_wait(pool)}, may run in {best}, where {room[best]} workers idle.",
+        f"{len(movable)} jobs that wait for {pool.name}, {_wait(pool)}, may run in {best}: {room[best]} idle workers.",
         [_numbers(pool), _numbers(by_name[best])],
         [f"grow {pool.name}: it has {pool.target} of at most {pool.max_workers} workers"],
     )

@@ -10,6 +10,7 @@ from agentorch.core.facts import RULES_VERSION, Facts
 from agentorch.core.guardrails import blast, protection, scaling, spending, targets, timing, work
 from agentorch.core.guardrails.binding import fingerprint
 from agentorch.core.guardrails.case import Case, Rule, allow, ask, deny
+from agentorch.core.guardrails.classes import classify
 from agentorch.core.guardrails.describe import before_after
 from agentorch.core.guardrails.drafts import read_action
 from agentorch.core.state import State
@@ -96,7 +97,7 @@ def ruling(state: State, action: Action, now_ms: int, *, earlier: tuple[Action, 
     if judged >= limits.PROPOSALS_PER_CYCLE:
         notes.append(deny("G5", f"more than {limits.PROPOSALS_PER_CYCLE} proposals in one cycle"))
     notes.extend(_mode(facts))
-    notes.extend(_inbox(facts, action, verdict_of(notes)))
+    notes.extend(_inbox(facts, action, verdict_of(notes), now_ms))
     return verdict_of(notes)
 
 
@@ -106,7 +107,7 @@ def _mode(facts: Facts) -> list[Note]:
     return [ask("mode", "in mode approve every action is asked")] if facts.mode is Mode.approve else []
 
 
-def _inbox(facts: Facts, action: Action, verdict: Verdict) -> list[Note]:
+def _inbox(facts: Facts, action: Action, verdict: Verdict, now_ms: int) -> list[Note]:
     """A target has one proposal at a time, and people are not flooded."""
     target = target_of(action)
     pending = [facts.proposals[name] for name in facts.unsettled]
@@ -117,12 +118,27 @@ def _inbox(facts: Facts, action: Action, verdict: Verdict) -> list[Note]:
             return [deny("duplicate", f"{other.id} on {target} is {other.state} and not over yet")]
         if other.action == action:
             return [deny("duplicate", f"{other.id} asks for the same and waits for an answer")]
+    refused = _rejected(facts, action, now_ms)
+    if refused is not None:
+        return [deny("duplicate", f"{refused.id} asked for that, and a person said no")]
     waiting = [other for other in pending if other.state is ProposalState.open]
     others = sum(1 for other in waiting if other.action is None or target_of(other.action) != target)
     most = facts.settings.pending_approvals_max
     if verdict.ruling is Ruling.ask and facts.mode is not Mode.observe and others >= most:
         return [deny("pending-cap", f"{others} approvals wait already; at most {most}")]
     return []
+
+
+def _rejected(facts: Facts, action: Action, now_ms: int) -> Proposal | None:
+    """A proposal of this kind for this target that a person rejected lately: a no is not asked again at once."""
+    target, kind = target_of(action), classify(facts, action)
+    since_ms = now_ms - facts.settings.approval_ttl_ms
+    for other in reversed(facts.proposals.values()):
+        if other.state is not ProposalState.rejected or other.action is None or (other.ended_ms or 0) <= since_ms:
+            continue
+        if target_of(other.action) == target and classify(facts, other.action) == kind:
+            return other
+    return None
 
 
 def malformed(why: str) -> Verdict:
