@@ -1,7 +1,7 @@
 """What a person can do: each action has a stable id, by which keys are remapped, help is written and tests press.
 
-A page lists its actions; the app lists the global ones. One place (`App.perform`) checks whether an action is on at this
-moment and says why it is not, whether it was a key, the palette or the mouse.
+A page lists its actions; the app lists the global ones. One place (`App.perform`) checks whether an action is on at
+this moment and says why it is not, whether it was a key, the palette or the mouse.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ SCREENS = (
 
 GLOBAL = (
     *(
-        Act(f"go.{name}", str(number), label, f"go to {does}", footer=False)
+        Act(f"go.{name}", str(number), label, does, footer=False)
         for number, (name, label, does) in enumerate(SCREENS, 1)
     ),
     Act("app.palette", "ctrl+p", "palette", "find any action by name"),

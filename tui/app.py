@@ -13,7 +13,7 @@ from textual.containers import Container
 
 from agentorch.errors import ClientError, ServerRefused
 from agentorch.schemas.supervision import ProposalDocument
-from agentorch.tui import frame, glyphs, pages, words
+from agentorch.tui import frame, pages
 from agentorch.tui.actions import GLOBAL, Act, bindings
 from agentorch.tui.dialogs.dialog import Still
 from agentorch.tui.feed import Feed, connect
@@ -292,7 +292,7 @@ class AgentorchApp(Stage):
 
         off = self._off()
         acts = (*self._acts(), *(act for act in GLOBAL if act.id != "app.palette"))
-        entries = [Entry(act.id, act.does, act.key, off.get(act.id, "")) for act in acts]
+        entries = [Entry(act.id, act.label, act.does, act.key, off.get(act.id, "")) for act in acts]
 
         def chosen(act_id: str | None) -> None:
             if act_id is not None:
@@ -361,6 +361,3 @@ def run(
     app = AgentorchApp(feed, theme_name=theme, ascii_only=ascii, start_screen=start_screen)
     app.run()
     return app.return_code or 0
-
-
-__all__ = ["AgentorchApp", "glyphs", "run", "words"]

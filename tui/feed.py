@@ -8,6 +8,7 @@ most every `EAGER_S` after a quiet time and every `STEADY_S` under load.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable
@@ -58,9 +59,7 @@ class Api(Protocol):
     async def logs(
         self, job_id: str, /, attempt: int | None = None, stream: str = "stdout", offset: int = 0
     ) -> tuple[str, int]: ...
-    def follow_logs(
-        self, job_id: str, /, attempt: int | None = None, stream: str = "stdout"
-    ) -> AsyncIterator[str]: ...
+    def follow_logs(self, job_id: str, /, attempt: int | None = None, stream: str = "stdout") -> AsyncIterator[str]: ...
     async def job_events(self, job_id: str, /) -> list[dict[str, Any]]: ...
     async def answer(
         self,
@@ -210,10 +209,8 @@ class Feed:
     async def _pause(self) -> None:
         assert self.link.retry_at is not None
         self._hurry.clear()
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), max(0.0, self.link.retry_at - self.clock()))
-        except TimeoutError:
-            pass
         self.link = replace(self.link, retry_at=None)
         self.changed()
 

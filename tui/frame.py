@@ -36,7 +36,9 @@ def top_bar(feed: Feed, view: View | None, width: int) -> list[Line]:
 
 def _brand(view: View | None) -> Line:
     name = view.snapshot.server.removeprefix("agentorch").strip() if view else ""
-    return line((f"{glyphs.BRAND} ", "primary"), ("agentorch", "primary bold", "app.go('dashboard')"), (f" {name}", "dim"))
+    return line(
+        (f"{glyphs.BRAND} ", "primary"), ("agentorch", "primary bold", "app.go('dashboard')"), (f" {name}", "dim")
+    )
 
 
 def _link(feed: Feed, *, long: bool) -> Line:
@@ -64,7 +66,7 @@ def _mode(view: View, *, long: bool) -> Line:
 def _queue(view: View, *, chart: bool) -> Line:
     text = line(("queue ", "dim"), (words.count(view.snapshot.queued), "bold"))
     history = view.snapshot.history.queued
-    return [*text, Span(" "), *spark(history, 8, "human")] if chart and len(history) > 1 else text
+    return [*text, Span(" "), *spark(history, 8, "primary")] if chart and len(history) > 1 else text
 
 
 def _busy(view: View) -> Line:
@@ -122,8 +124,12 @@ def banner(feed: Feed, view: View | None, width: int) -> list[Line]:
         if not link.tries and view is None:
             return []
         shown = f"  showing the state of {view.clock(view.snapshot.at)} {glyphs.DOT}" if view else ""
-        retry = f"retry {link.tries + 1} in {max(0.0, link.retry_at - feed.clock()):.0f} s" if link.retry_at else "trying"
-        tail = line((f"{shown} actions are off {glyphs.DOT} {retry} {glyphs.DOT} ", ""), (" ctrl+r ", "dim chip"), " now")
+        retry = (
+            f"retry {link.tries + 1} in {max(0.0, link.retry_at - feed.clock()):.0f} s" if link.retry_at else "trying"
+        )
+        tail = line(
+            (f"{shown} actions are off {glyphs.DOT} {retry} {glyphs.DOT} ", ""), (" ctrl+r ", "dim chip"), " now"
+        )
         return [clip_line([Span(head, "error chip"), *tail], width)]
     if view is not None and view.snapshot.read_only:
         snapshot = view.snapshot

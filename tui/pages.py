@@ -69,14 +69,14 @@ def select_proposal(page: Page, proposal_id: str) -> None:
 
 def places(view: View | None) -> list[Entry]:
     """Everything with a name that the snapshot knows: `kind:name` as the id."""
-    entries = [Entry(f"screen:{name}", label, does) for name, label, does in SCREENS]
+    entries = [Entry(f"screen:{name}", label, does, "screen") for name, label, does in SCREENS]
     if view is None:
         return entries
     snapshot = view.snapshot
-    entries += [Entry(f"approval:{one.id}", f"{one.id} {plain(one.title)}", "approval") for one in snapshot.approvals]
-    entries += [Entry(f"pool:{one.name}", one.name, "pool") for one in snapshot.pools]
-    entries += [Entry(f"worker:{one.id}", one.id, f"worker of {one.pool}") for one in snapshot.workers]
-    entries += [Entry(f"job:{one.id}", f"{one.id} {plain(one.name)}", f"job, {one.state}") for one in snapshot.recent_jobs]
+    entries += [Entry(f"approval:{one.id}", one.id, plain(one.title), "approval") for one in snapshot.approvals]
+    entries += [Entry(f"pool:{one.name}", one.name, "", "pool") for one in snapshot.pools]
+    entries += [Entry(f"worker:{one.id}", one.id, f"of {one.pool}", "worker") for one in snapshot.workers]
+    entries += [Entry(f"job:{one.id}", one.id, plain(one.name), f"job, {one.state}") for one in snapshot.recent_jobs]
     return entries
 
 

@@ -207,7 +207,9 @@ class RecordedApi:
             if budget.tenant == tenant:
                 budget.hard_cap_usd = fields.get("hard_cap_usd")
         self._moved()
-        return next((one for one in self.now_snapshot.tenants if one.name == tenant), TenantDocument(name=tenant, weight=100))
+        return next(
+            (one for one in self.now_snapshot.tenants if one.name == tenant), TenantDocument(name=tenant, weight=100)
+        )
 
     def _moved(self) -> None:
         """Something changed: a new sequence, and an event that says so."""

@@ -103,7 +103,7 @@ def beside(left: list[Line], right: list[Line], left_width: int, gap: int) -> li
 
 
 def wrap(text: str, width: int, *, indent: int = 0, hanging: int = 0) -> list[str]:
-    """Words onto lines of at most `width` cells; a word longer than a line is broken. Never loses a character but spaces.
+    """Words onto lines of at most `width` cells; a word longer than a line is broken. Only spaces are lost.
 
     `indent` cells stand before the first line, `indent + hanging` before the others.
     """

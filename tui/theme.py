@@ -1,8 +1,8 @@
 """Nine colour tokens by meaning, four themes, and how a look's name becomes a terminal style.
 
-Tokens: foreground, dim, primary, success, warning, error; agent (violet), human (blue), guard (amber: guardrails and the
-system itself). Hue never decorates, and a word or a shape always says the same. Every token has a contrast of at least
-4.5 to 1 on each background of its theme; a test computes it.
+Tokens: foreground, dim, primary, success, warning, error; agent (violet), human (blue), guard (amber: guardrails and
+the system itself). Hue never decorates, and a word or a shape always says the same. Every token has a contrast of at
+least 4.5 to 1 on each background of its theme; a test computes it.
 
 A look is a token and attributes: `"error bold"`. Attributes: `bold`, `muted` (half way to the background: history),
 `chip` (text cut out of a block of the colour), `on` (on the selection's background).

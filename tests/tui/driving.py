@@ -52,7 +52,7 @@ def screen_text(app: AgentorchApp) -> list[str]:
 
 def screen_rows(app: AgentorchApp) -> list[tuple[str, list[str]]]:
     """Text and style runs of each row: `12:#d9dee5 on #11171d b` for twelve cells."""
-    width, height = app.size
+    height = app.size.height
     lines = app.screen._compositor.render_strips()
     rows = []
     for strip in lines[:height]:
@@ -64,7 +64,9 @@ def screen_rows(app: AgentorchApp) -> list[tuple[str, list[str]]]:
                 runs.append(f"{segment.cell_length}:")
                 continue
             names = [colour.name for colour in (style.color, style.bgcolor) if colour is not None]
-            runs.append(f"{segment.cell_length}:{' on '.join(names)}{' b' if style.bold else ''}{' r' if style.reverse else ''}")
+            runs.append(
+                f"{segment.cell_length}:{' on '.join(names)}{' b' if style.bold else ''}{' r' if style.reverse else ''}"
+            )
         rows.append((text.rstrip(), runs))
     return rows
 

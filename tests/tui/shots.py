@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 from agentorch.tui.app import AgentorchApp
-from agentorch.tui.recorded import RecordedFeed
 from tests.tui.driving import make_app, settle
 
 #       name, columns, rows, theme, keys pressed
@@ -47,7 +45,11 @@ async def take(folder: Path, name: str, size: tuple[int, int], theme: str, keys:
         svg = app.export_screenshot(title=f"agentorch {size[0]}x{size[1]}")
     # Fonts that a reader has; the exporter names one that it would load from the net.
     svg = re.sub(r"@font-face\s*{[^}]*}", "", svg)
-    svg = re.sub(r"font-family: (Fira Code|arial)[^;]*;", "font-family: JetBrains Mono, DejaVu Sans Mono, monospace;", svg)
+    svg = re.sub(
+        r"font-family: (Fira Code|arial)[^;]*;", "font-family: JetBrains Mono, DejaVu Sans Mono, monospace;", svg
+    )
+    # Some renderers drop spaces at the ends of a text otherwise.
+    svg = svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
     (folder / f"{name}.svg").write_text(svg, "utf-8")
 
 
@@ -57,8 +59,6 @@ def main(folder: Path, wanted: list[str]) -> None:
         if not wanted or name in wanted:
             asyncio.run(take(folder, name, (columns, rows), theme, keys))
 
-
-__all__ = ["UTC", "RecordedFeed", "main"]
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2:])

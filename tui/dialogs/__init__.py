@@ -1,1 +1,4 @@
-"""What asks: each dialog returns what the person decided, or None when it was closed. Must never send anything itself."""
+"""What asks: each dialog returns what the person decided, or None when it was closed.
+
+Must never send anything itself.
+"""

@@ -42,7 +42,7 @@ class Help(Dialog[None]):
         lines += [[], line(("Signs", "bold"))]
         for row in SIGNS:
             spans: Line = []
-            for (sign, look), word in zip(row[::2], row[1::2], strict=True):  # type: ignore[misc]
+            for (sign, look), word in zip(row[::2], row[1::2], strict=True):
                 spans += line((f"{sign} ", look), fit(str(word), 17))
             lines.append(spans)
         return lines

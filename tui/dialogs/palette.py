@@ -21,7 +21,8 @@ LISTED = 200
 class Entry:
     id: str
     name: str
-    note: str = ""  # the key or the command line
+    does: str = ""
+    note: str = ""  # the key, or what kind of thing it is
     why_not: str = ""
 
 
@@ -42,7 +43,7 @@ def ranked(typed: str, entries: Sequence[Entry]) -> list[Entry]:
     """The entries that match, the best first; those that match alike keep their order."""
     if not typed.strip():
         return list(entries[:LISTED])
-    scored = [(score(typed, f"{entry.name} {entry.id}"), entry) for entry in entries]
+    scored = [(score(typed, f"{entry.name} {entry.does} {entry.id}"), entry) for entry in entries]
     return [entry for points, entry in sorted(scored, key=lambda pair: -pair[0]) if points >= 0][:LISTED]
 
 
@@ -54,10 +55,11 @@ class Finder(Dialog[str]):
         self._entries = entries
         self._free = free
         self._input = Input(placeholder=prompt)
+        notes = max((len(entry.note) for entry in entries), default=0)
         self._table: Table[Entry] = Table(
             (
-                Column("", 20, self._name, stretch=True),
-                Column("", 22, text_cell(lambda entry: entry.note, "dim", right=True), right=True),
+                Column("", 20, self._named, stretch=True),
+                Column("", notes, text_cell(lambda entry: entry.note, "dim", right=True), right=True),
             ),
             key=lambda entry: entry.id,
             header=False,
@@ -65,10 +67,12 @@ class Finder(Dialog[str]):
         self._table.can_focus = False
         self._table.message = [line(("  nothing has this name", "dim"))]
 
-    def _name(self, entry: Entry, width: int) -> Line:
+    def _named(self, entry: Entry, width: int) -> Line:
         if entry.why_not:
             return [Span(fit(f" {entry.name}  off: {entry.why_not}", width), "dim")]
-        return [Span(fit(f" {entry.name}", width))]
+        if not entry.does:
+            return [Span(fit(f" {entry.name}", width))]
+        return [Span(f" {fit(entry.name, 14)} ", "bold"), Span(fit(entry.does, width - 16), "dim")]
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog finder"):
@@ -97,9 +101,9 @@ class Finder(Dialog[str]):
         elif self._free and event.value.strip():
             self.dismiss(event.value.strip())
 
-    def on_table_opened(self, event: Table.Opened[Entry]) -> None:
-        if event.table.current is not None:
-            self.dismiss(event.table.current.id)
+    def on_table_opened(self, event: Table.Opened) -> None:
+        if self._table.current is not None:
+            self.dismiss(self._table.current.id)
 
     def on_key(self, event: events.Key) -> None:
         moves = {"down": 1, "up": -1, "pagedown": 10, "pageup": -10, "ctrl+n": 1}

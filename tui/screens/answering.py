@@ -40,7 +40,10 @@ def _question(proposal: ProposalDocument, edits: dict[str, int | str] | None, wi
     lines = [
         line(("Approve ", "bold"), (clip(plain(proposal.title), width - 8), "bold"), "?"),
         [],
-        line((f"{sign} {proposal.risk} risk", f"{look} bold"), ("  " + ("reversible" if proposal.reversible else "can't be undone"), "dim")),
+        line(
+            (f"{sign} {proposal.risk} risk", f"{look} bold"),
+            ("  " + ("reversible" if proposal.reversible else "can't be undone"), "dim"),
+        ),
         card.impact_line(proposal, width),
     ]
     if edits:
@@ -116,7 +119,11 @@ def answered_of(results: list[dict[str, Any]]) -> str:
     return f"{len(results) - len(refused)} approved, {len(refused)} refused: {refused[0].get('id', '')} {why}"
 
 
-_DOING = {"approve": ("approving", "approved"), "edit": ("approving as edited", "approved as edited"), "reject": ("rejecting", "rejected")}
+_DOING = {
+    "approve": ("approving", "approved"),
+    "edit": ("approving as edited", "approved as edited"),
+    "reject": ("rejecting", "rejected"),
+}
 
 
 def send(

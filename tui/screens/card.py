@@ -8,16 +8,31 @@ from typing import Any
 from agentorch.schemas.supervision import NoteDocument, ProposalDocument
 from agentorch.tui import glyphs, words
 from agentorch.tui.frame import urgency
+from agentorch.tui.screens.trends import short
 from agentorch.tui.spans import Line, Span, beside, cells, clip, fit, line, plain, wrap
 from agentorch.tui.view import View
 from agentorch.tui.widgets.plot import Axes, Series, plot
 
 NOT_COMPUTED = "impact: not computed yet"
-TWO_COLUMNS = 96  # cells of the card from which the plot stands beside the text
+TWO_COLUMNS = 84  # cells of the card from which the plot stands beside the text
 PLOT_ROWS = 7
 JOBS_SHOWN = 6
 # Measures of which less is better, and of which more is; of others no word is said.
-_LESS = ("wait", "miss", "cost", "spend", "spent", "burn", "preempt", "disturb", "queue", "late", "price", "failed", "lost")
+_LESS = (
+    "wait",
+    "miss",
+    "cost",
+    "spend",
+    "spent",
+    "burn",
+    "preempt",
+    "disturb",
+    "queue",
+    "late",
+    "price",
+    "failed",
+    "lost",
+)
 _MORE = ("utiliz", "utilis", "busy", "finish", "throughput", "done", "hit", "saved", "succeeded")
 _NUMBER = re.compile(r"[-+]?[$]?\s*([\d][\d  ,]*\.?\d*)")
 _SETTLED = {
@@ -76,7 +91,9 @@ def impact_line(proposal: ProposalDocument, width: int) -> Line:
     used = 0
     for measure, before, after in rows:
         _, look = judged(measure, before, after)
-        piece = line((f"{measure} ", "dim"), before, (f" {glyphs.ARROW} ", "dim"), (after, f"{look} bold".strip()), "   ")
+        piece = line(
+            (f"{measure} ", "dim"), before, (f" {glyphs.ARROW} ", "dim"), (after, f"{look} bold".strip()), "   "
+        )
         size = sum(cells(span.text) for span in piece)
         if spans and used + size > width:
             break
@@ -106,7 +123,12 @@ def _risk_line(view: View, proposal: ProposalDocument) -> Line:
     if proposal.answer is not None:
         answer = proposal.answer
         reason = f" “{plain(answer.reason)}”" if answer.reason else ""
-        ended += line((" by ", "dim"), (f"{glyphs.HUMAN} {plain(answer.by)}", "human"), (f" {view.moment(answer.at)}", "dim"), reason)
+        ended += line(
+            (" by ", "dim"),
+            (f"{glyphs.HUMAN} {plain(answer.by)}", "human"),
+            (f" {view.moment(answer.at)}", "dim"),
+            reason,
+        )
     return [*ended, Span(*dot), *risk]
 
 
@@ -132,7 +154,10 @@ def _section(title: str, note: str = "") -> list[Line]:
 
 
 def _why(proposal: ProposalDocument, width: int) -> list[Line]:
-    said = [[], line(("Why", "dim bold"), ("  in the words of ", "dim"), (f"{glyphs.AGENT} {plain(proposal.brain)}", "agent"))]
+    said = [
+        [],
+        line(("Why", "dim bold"), ("  in the words of ", "dim"), (f"{glyphs.AGENT} {plain(proposal.brain)}", "agent")),
+    ]
     prose = wrap(proposal.reason or "it gave no reason", width)
     lines = said + [line(row) for row in prose]
     for item in proposal.evidence:
@@ -144,7 +169,9 @@ def _forecast(view: View, proposal: ProposalDocument, width: int) -> list[Line]:
     """So far from the history of observations; no action and approved only where the twin computed them."""
     kind, _, name = proposal.target.partition(":")
     history = view.snapshot.history
-    past: list[float | None] = list(history.pool_wait_s_p95.get(name, [])) if kind == "pool" else list(history.wait_s_p95)
+    past: list[float | None] = list(history.pool_wait_s_p95.get(name, [])) if kind == "pool" else []
+    if len([value for value in past if value is not None]) < 2:
+        kind, past = "", list(history.wait_s_p95)
     forecast: dict[str, Any] = (proposal.impact or {}).get("forecast") or {}
     idle, approved = forecast.get("no_action") or [], forecast.get("approved") or []
     if len([value for value in past if value is not None]) < 2 and not idle:
@@ -153,15 +180,19 @@ def _forecast(view: View, proposal: ProposalDocument, width: int) -> list[Line]:
     title = f"Queue wait p95 of {name}" if kind == "pool" else "Queue wait p95"
     legend = line((title, "dim bold"), "  ", (glyphs.BAR, "dim"), (" so far", "dim"))
     ahead = len(idle) or len(approved)
-    split = len(past) / (len(past) + ahead) if ahead else 1.0
+    past_s = history.at[-1] - history.at[0] if len(history.at) > 1 else 0.0
+    horizon_s = float(forecast.get("horizon_s") or past_s)
+    # True to time, but neither side is squeezed away.
+    split = min(0.7, max(0.3, past_s / ((past_s + horizon_s) or 1.0))) if ahead else 1.0
     series = [Series(past, "dim", 0.0, split)]
     if ahead:
-        legend += line("  ", (glyphs.BAR, "error"), (" no action", "dim"), "  ", (glyphs.BAR, "success"), (" approved", "dim"))
+        legend += line(
+            "  ", (glyphs.BAR, "error"), (" no action", "dim"), "  ", (glyphs.BAR, "success"), (" approved", "dim")
+        )
         series += [Series(idle, "error", split, 1.0), Series(approved, "success", split, 1.0)]
-    back = words.duration(history.at[-1] - history.at[0]) if len(history.at) > 1 else ""
     axes = Axes(
         words.duration,
-        (f"-{back}" if back else "", f"+{words.duration(forecast.get('horizon_s'))}" if ahead else "now"),
+        (f"-{short(past_s)}", f"+{short(horizon_s)}" if ahead else "now"),
         goal=pool.target_wait_s if pool else None,
         now=split if ahead else None,
     )
@@ -197,7 +228,9 @@ def _change(proposal: ProposalDocument, width: int) -> list[Line]:
     before, after = plain(proposal.before) or words.UNKNOWN, plain(proposal.after) or words.UNKNOWN
     room = max(8, width - cells(before) - cells(after) - 9)
     target = fit(proposal.target, min(room, max(20, cells(proposal.target))))
-    lines.append(line("  ", (target, "dim"), "  ", (before, "error"), (f" {glyphs.ARROW} ", "dim"), (after, "success bold")))
+    lines.append(
+        line("  ", (target, "dim"), "  ", (before, "error"), (f" {glyphs.ARROW} ", "dim"), (after, "success bold"))
+    )
     if proposal.answer is not None and proposal.answer.previous is not None:
         lines.append(line(("  edited by a person before it was approved", "human")))
     if proposal.changed:

@@ -33,7 +33,7 @@ def _bar(budget: BudgetDocument, width: int) -> Line:
     if not cap:
         return [Span(fit("no cap" if cap is None else "cap $0", width), "dim")]
     spent = budget.spent_usd / cap
-    return stacked([(spent, level(spent)), (budget.reserved_usd / cap, "human muted")], width)
+    return stacked([(spent, level(spent)), (budget.reserved_usd / cap, "primary")], width)
 
 
 def _share(budget: BudgetDocument, width: int) -> Line:
@@ -55,9 +55,13 @@ COLUMNS: tuple[Column[BudgetDocument], ...] = (
     Column("spent and reserved", 14, _bar, stretch=True),
     Column("used", 5, _share, right=True),
     Column("spent", 8, text_cell(lambda budget: words.usd(budget.spent_usd), right=True), right=True),
-    Column("reserved", 8, text_cell(lambda budget: words.usd(budget.reserved_usd), "dim", right=True), right=True, drop=2),
+    Column(
+        "reserved", 8, text_cell(lambda budget: words.usd(budget.reserved_usd), "dim", right=True), right=True, drop=2
+    ),
     Column("cap", 8, text_cell(lambda budget: words.usd(budget.hard_cap_usd), "dim", right=True), right=True),
-    Column("burn", 9, text_cell(lambda budget: words.rate(budget.burn_usd_per_hour), "dim", right=True), right=True, drop=1),
+    Column(
+        "burn", 9, text_cell(lambda budget: words.rate(budget.burn_usd_per_hour), "dim", right=True), right=True, drop=1
+    ),
     Column("", 1, lambda budget, width: [Span(" ")]),
     Column("lasts", 18, _note),
 )
@@ -77,13 +81,17 @@ def burn_plot(view: View, width: int, height: int) -> list[Line]:
     history = view.snapshot.history
     if len(history.at) < 2:
         return [line(("no history yet", "dim"))]
-    return plot([Series(history.burn_usd_per_hour, "human")], Axes(words.rate, (span_label(view), "now")), width, height or 8)
+    return plot(
+        [Series(history.burn_usd_per_hour, "primary")], Axes(words.rate, (span_label(view), "now")), width, height or 8
+    )
 
 
 class Costs(Page):
     ACTS = ACTS
     BINDINGS = bindings(ACTS)
-    ABOUT = "Money by tenant. Reserved is what running jobs may still cost; spent and reserved never pass the cap together."
+    ABOUT = (
+        "Money by tenant. Reserved is what running jobs may still cost; spent and reserved never pass the cap together."
+    )
     screen_id = "costs"
 
     def compose(self) -> ComposeResult:
@@ -98,7 +106,9 @@ class Costs(Page):
     def show(self, view: View) -> None:
         super().show(view)
         self.table.set_rows(view.snapshot.budgets)
-        total = f"{words.usd(view.snapshot.spent_usd)} spent {glyphs.DOT} {words.rate(view.snapshot.burn_usd_per_hour)} now"
+        total = (
+            f"{words.usd(view.snapshot.spent_usd)} spent {glyphs.DOT} {words.rate(view.snapshot.burn_usd_per_hour)} now"
+        )
         self.table.border_subtitle = total
 
     def focus_target(self) -> Widget:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from agentorch.tui import glyphs
 from agentorch.tui.actions import Act, bindings
 from agentorch.tui.screens import summaries, trends
 from agentorch.tui.screens.page import Page
@@ -16,6 +15,9 @@ ACTS = (
     Act("dashboard.open", "enter", "inbox", "go to what waits for your answer", command="agentorch approvals"),
     Act("dashboard.jobs", "slash", "filter", "find jobs", command="agentorch jobs"),
 )
+
+
+INBOX = line(("6", "primary"), (" inbox", "dim"))
 
 
 class Dashboard(Page):
@@ -36,7 +38,7 @@ class Dashboard(Page):
                 yield Panel("Recent jobs", summaries.recent_jobs, id="recent")
                 yield Panel("Queued and running", trends.load_plot, legend=trends.load_legend, id="load")
             with Vertical(classes="column third"):
-                yield Panel("Approvals", summaries.approvals, legend=lambda _: line(("6", "primary"), (" open", "dim")), id="approvals")
+                yield Panel("Approvals", summaries.approvals, legend=lambda _: INBOX, id="approvals")
                 yield Panel("Decisions", summaries.decisions, legend=lambda _: summaries.ACTORS, id="decisions")
                 yield Panel("Budgets", summaries.budgets, id="budgets")
 
@@ -51,6 +53,3 @@ class Dashboard(Page):
 
     def command(self) -> str:
         return "agentorch jobs"
-
-
-__all__ = ["Dashboard", "glyphs"]

@@ -29,7 +29,9 @@ OBSERVED_SHOWN = 40
 class Decision(Page):
     ACTS = ACTS
     BINDINGS = bindings(ACTS)
-    ABOUT = "One cycle of the supervisor: observation, what was said to the model and back, proposals, verdicts, outcomes."
+    ABOUT = (
+        "One cycle of the supervisor: observation, what was said to the model and back, proposals, verdicts, outcomes."
+    )
     screen_id = "log"
 
     def __init__(self, cycle: int) -> None:
@@ -105,7 +107,8 @@ def decision_lines(view: View, decision: DecisionDocument, width: int) -> list[L
         lines += _proposal(view, proposal, width)
     lines += _observation(decision, width)
     for number, exchange in enumerate(decision.exchanges, 1):
-        note = f"{plain(exchange.model)}, {words.count(exchange.tokens_in)} tokens in, {words.count(exchange.tokens_out)} out, {words.duration(exchange.took_s)}"
+        tokens = f"{words.count(exchange.tokens_in)} tokens in, {words.count(exchange.tokens_out)} out"
+        note = f"{plain(exchange.model)}, {tokens}, {words.duration(exchange.took_s)}"
         lines += _title(f"Exchange {number}", note)
         lines += _said("asked", exchange.request, width) + _said("said", exchange.response, width)
     return lines
@@ -114,7 +117,10 @@ def decision_lines(view: View, decision: DecisionDocument, width: int) -> list[L
 def _said(who: str, text: str, width: int) -> list[Line]:
     rows = [row for part in text.splitlines() for row in wrap(part, max(10, width - 9))]
     return [
-        line((f"  {fit(who if at == 0 else '', 6)} ", "agent" if who == "said" else "dim"), (row, "" if who == "said" else "dim"))
+        line(
+            (f"  {fit(who if at == 0 else '', 6)} ", "agent" if who == "said" else "dim"),
+            (row, "" if who == "said" else "dim"),
+        )
         for at, row in enumerate(rows)
     ]
 
@@ -123,7 +129,13 @@ def _proposal(view: View, proposal: ProposalDocument, width: int) -> list[Line]:
     sign, look = card.settled_sign(proposal.state)
     lines = _title("Proposal", proposal.id)
     click = f"app.open_proposal('{proposal.id}')"
-    lines.append([Span(f"{sign} ", look), Span(clip(plain(proposal.title), width - 14), "bold", click), Span(f"  {proposal.state}", look)])
+    lines.append(
+        [
+            Span(f"{sign} ", look),
+            Span(clip(plain(proposal.title), width - 14), "bold", click),
+            Span(f"  {proposal.state}", look),
+        ]
+    )
     lines.append(card.impact_line(proposal, width))
     lines += [line(row) for row in wrap(proposal.reason, width)] if proposal.reason else []
     for note in proposal.notes:
@@ -139,7 +151,9 @@ def _proposal(view: View, proposal: ProposalDocument, width: int) -> list[Line]:
 
 
 def _observation(decision: DecisionDocument, width: int) -> list[Line]:
-    lines = _title("What the brain saw", f"sha256 {decision.observation_sha256[:16]}" if decision.observation_sha256 else "")
+    lines = _title(
+        "What the brain saw", f"sha256 {decision.observation_sha256[:16]}" if decision.observation_sha256 else ""
+    )
     if decision.observation is None:
         return [*lines, line(("  not in this document", "dim"))]
     flat = list(_flat(decision.observation))

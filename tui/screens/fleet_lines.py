@@ -23,12 +23,15 @@ def pool_details(view: View, pool: PoolDocument, width: int) -> list[Line]:
     lines = [
         _fact("executor", pool.executor + (", spot" if pool.spot else ""), width),
         _fact("a worker has", shape, width),
-        _fact("workers", f"{pool.workers}, wanted {pool.target}, between {pool.min_workers} and {pool.max_workers}", width),
+        _fact(
+            "workers", f"{pool.workers}, wanted {pool.target}, between {pool.min_workers} and {pool.max_workers}", width
+        ),
         _fact("price", f"{words.rate(pool.price_usd_per_hour)} a worker", width),
         _fact("region", pool.region or words.UNKNOWN, width),
         _fact(
             "queue wait",
-            f"p50 {words.duration(pool.wait_s_p50)}, p95 {words.duration(pool.wait_s_p95)}, target {words.duration(pool.target_wait_s)}",
+            f"p50 {words.duration(pool.wait_s_p50)}, p95 {words.duration(pool.wait_s_p95)}, "
+            f"target {words.duration(pool.target_wait_s)}",
             width,
             "error" if over else "",
         ),
@@ -41,13 +44,14 @@ def pool_details(view: View, pool: PoolDocument, width: int) -> list[Line]:
         lines.append(_fact("failed starts", words.count(pool.failed_starts), width, "warning"))
     waits = view.snapshot.history.pool_wait_s_p95.get(pool.name, [])
     if len(waits) > 1:
-        lines += [[], line(("Queue wait p95 so far", "dim bold")), spark(waits, min(width, 60), "human")]
+        lines += [[], line(("Queue wait p95 so far", "dim bold")), spark(waits, min(width, 60), "primary", low=0.0)]
     devices = {device for worker in view.snapshot.workers if worker.pool == pool.name for device in worker.devices}
     return lines + _devices(view, devices, width)
 
 
 def worker_details(view: View, worker: WorkerDocument, width: int) -> list[Line]:
-    free = f"{words.number(worker.free_cpus)} of {words.number(worker.cpus)} cpu, {words.size(worker.free_memory_bytes)} of {words.size(worker.memory_bytes)}"
+    memory = f"{words.size(worker.free_memory_bytes)} of {words.size(worker.memory_bytes)}"
+    free = f"{words.number(worker.free_cpus)} of {words.number(worker.cpus)} cpu, {memory}"
     if worker.gpus:
         free += f", {worker.free_gpus} of {worker.gpus} gpu"
     lines = [
@@ -65,7 +69,9 @@ def worker_details(view: View, worker: WorkerDocument, width: int) -> list[Line]
     if not worker.jobs:
         lines.append(line(("  none", "dim")))
     for job in worker.jobs[:12]:
-        lines.append([Span("  "), Span(job, "primary", f"app.open_job('{job}')"), Span(f" {plain(names.get(job, ''))}")])
+        lines.append(
+            [Span("  "), Span(job, "primary", f"app.open_job('{job}')"), Span(f" {plain(names.get(job, ''))}")]
+        )
     return lines + _devices(view, set(worker.devices), width)
 
 
@@ -92,8 +98,12 @@ def device_lines(device: DeviceDocument, width: int) -> list[Line]:
     share = use / 100 if use is not None else None
     bar = max(6, min(20, width - 36))
     second: Line = [Span("    use "), *gauge(share, bar, level(share or 0)), Span(f" {words.percent(use):>5}  ")]
-    second += spark([value for _, value in device.history], min(20, max(4, width - bar - 17)), "human", high=100.0)
-    third = line(("    memory ", "dim"), f"{words.size(device.memory_used_bytes)} of {words.size(device.memory_total_bytes)}")
+    second += spark(
+        [value for _, value in device.history], min(20, max(4, width - bar - 17)), "primary", low=0.0, high=100.0
+    )
+    third = line(
+        ("    memory ", "dim"), f"{words.size(device.memory_used_bytes)} of {words.size(device.memory_total_bytes)}"
+    )
     if device.temperature_c is not None:
         hot = device.temperature_c >= HOT_C
         sign = f"{glyphs.HIGH} " if hot else ""

@@ -25,13 +25,13 @@ from agentorch.tui.widgets.pager import Pager
 from agentorch.tui.widgets.panel import Drawn, titled
 
 ACTS = (
-    Act("inbox.approve", "a", "approve", "approve it as it is", "approve", "agentorch approve ID", look="success"),
-    Act("inbox.edit", "e", "edit", "narrow it, then approve", "approve", "agentorch edit ID", look="human"),
-    Act("inbox.reject", "r", "reject", "reject it with a reason", "approve", "agentorch reject ID", look="error"),
-    Act("inbox.mark", "space", "mark", "mark it for answering several at once", look="dim"),
-    Act("inbox.approve-marked", "A", "all marked", "approve all that are marked", "approve", footer=False),
-    Act("inbox.copy", "y", "copy", "copy the command that does the same", footer=False),
-    Act("inbox.scroll-down", "pagedown,ctrl+d", "scroll", "scroll the card", footer=False),
+    Act("inbox.approve", "a", "approve", "approve it as it is", "approve", "agentorch approve ID", False, "success"),
+    Act("inbox.edit", "e", "edit", "narrow it, then approve", "approve", "agentorch edit ID", False, "human"),
+    Act("inbox.reject", "r", "reject", "reject it with a reason", "approve", "agentorch reject ID", False, "error"),
+    Act("inbox.mark", "space", "mark", "mark it for answering several at once", "", "", False, "dim"),
+    Act("inbox.approve-marked", "A", "all marked", "approve all that are marked", "approve"),
+    Act("inbox.copy", "y", "copy", "copy the command that does the same"),
+    Act("inbox.scroll-down", "pagedown,ctrl+d", "scroll", "scroll the card"),
     Act("inbox.scroll-up", "pageup,ctrl+u", "scroll back", "scroll the card back", footer=False),
 )
 
@@ -74,7 +74,9 @@ class Waiting(Lines, can_focus=True):
         entries = [*self.order, *self.decided]
         if before in entries and (before in self.order or self.at >= len(self.order)):
             self.at = entries.index(before)
-        self.at = max(0, min(self.at, (len(self.order) or len(entries)) - 1 if before not in entries else len(entries) - 1))
+        self.at = max(
+            0, min(self.at, (len(self.order) or len(entries)) - 1 if before not in entries else len(entries) - 1)
+        )
 
     def lines(self, width: int, height: int) -> list[Line]:
         view = stage(self).view()
@@ -156,7 +158,10 @@ class Waiting(Lines, can_focus=True):
 
 def _nothing(width: int) -> list[Line]:
     text = "The supervisor acts inside its guardrails; what needs a person appears here and in the top bar."
-    return [line((f"{glyphs.DONE} Nothing waits for you.", "success")), *(line((row, "dim")) for row in wrap(text, width))]
+    return [
+        line((f"{glyphs.DONE} Nothing waits for you.", "success")),
+        *(line((row, "dim")) for row in wrap(text, width)),
+    ]
 
 
 class Inbox(Page):
@@ -222,7 +227,11 @@ class Inbox(Page):
         box = self.query_one("#card", Vertical)
         box.border_title = f"{proposal.id} {glyphs.DOT} {proposal.kind} {plain(proposal.target)}" if proposal else ""
         if proposal is not None:
-            by = line(("proposed by ", "dim"), (plain(proposal.brain), "agent"), (f" at seq {words.count(proposal.judged_seq)}", "dim"))
+            by = line(
+                ("proposed by ", "dim"),
+                (plain(proposal.brain), "agent"),
+                (f" at seq {words.count(proposal.judged_seq)}", "dim"),
+            )
             box.border_subtitle = titled(self.waiting, by)
         else:
             box.border_subtitle = None
@@ -282,7 +291,9 @@ class Inbox(Page):
 
     def do_approve_marked(self) -> None:
         view = self.stage.view()
-        marked = [proposal for proposal in view.snapshot.approvals if proposal.id in self.waiting.marked] if view else []
+        marked = (
+            [proposal for proposal in view.snapshot.approvals if proposal.id in self.waiting.marked] if view else []
+        )
         if not marked:
             self.stage.say("nothing is marked: space marks")
             return

@@ -88,7 +88,9 @@ class Job(Page):
     def _logs(self, width: int) -> list[Line]:
         if not self.tail.lines:
             never = self.job is not None and self.job.attempt == 0
-            return [line(("it has not started: there are no logs yet" if never else f"nothing on {self.stream} yet", "dim"))]
+            return [
+                line(("it has not started: there are no logs yet" if never else f"nothing on {self.stream} yet", "dim"))
+            ]
         return self.tail.drawn(width, wrapped=self.wrapped, sought=self.sought)
 
     # -- loading
@@ -202,7 +204,7 @@ class Job(Page):
         self._legend()
         drawn = self.log_pager.drawn
         start = -1 if self.log_pager.found is None else self.log_pager.found
-        order = [*range(start + 1, len(drawn)), *range(0, start + 1)]
+        order = [*range(start + 1, len(drawn)), *range(start + 1)]
         for at in order:
             if self.sought and any("chip" in span.look for span in drawn[at]):
                 self.log_pager.show_line(at)

@@ -58,7 +58,12 @@ def _facts(view: View, job: JobDocument, width: int) -> list[Line]:
     ]
     if job.deadline_at is not None:
         left = job.deadline_at - view.now
-        facts.append(("deadline", f"{view.moment(job.deadline_at)}, {'in ' if left > 0 else 'missed by '}{words.duration(abs(left))}"))
+        facts.append(
+            (
+                "deadline",
+                f"{view.moment(job.deadline_at)}, {'in ' if left > 0 else 'missed by '}{words.duration(abs(left))}",
+            )
+        )
     if job.checkpoint_at is not None:
         facts.append(("checkpoint", f"{view.moment(job.checkpoint_at)}, {view.ago(job.checkpoint_at)} ago"))
     if job.depends_on:
@@ -109,11 +114,15 @@ def _attempts(view: View, job: JobDocument, width: int) -> list[Line]:
         return [*lines, line(("  none yet", "dim"))]
     for attempt in job.attempts:
         text, look = ending(attempt)
-        ran = words.duration((attempt.ended_at or view.now) - attempt.started_at) if attempt.started_at else words.UNKNOWN
+        ran = (
+            words.duration((attempt.ended_at or view.now) - attempt.started_at) if attempt.started_at else words.UNKNOWN
+        )
         where = f"{attempt.pool}/{attempt.worker}" + (f" {','.join(attempt.devices)}" if attempt.devices else "")
-        lines.append(line((f"  {attempt.number:>2} ", "dim"), (fit(text, 22), look), f" {ran:>7} ", (plain(where), "dim")))
-        used = f"     cpu {words.duration(attempt.cpu_s)}  memory {words.size(attempt.memory_peak_bytes)}  {words.usd(attempt.cost_usd)}"
-        lines.append(line((used, "dim")))
+        lines.append(
+            line((f"  {attempt.number:>2} ", "dim"), (fit(text, 22), look), f" {ran:>7} ", (plain(where), "dim"))
+        )
+        used = f"cpu {words.duration(attempt.cpu_s)}  memory {words.size(attempt.memory_peak_bytes)}"
+        lines.append(line((f"     {used}  {words.usd(attempt.cost_usd)}", "dim")))
         if attempt.message:
             lines += [line((row, look)) for row in wrap(attempt.message, width, indent=5)]
     return lines
@@ -132,13 +141,22 @@ def _timeline(view: View, timeline: list[dict[str, Any]], width: int) -> list[Li
     return lines
 
 
+def written(value: Any) -> str:
+    """A value of a specification for people: `every=10m path=ckpt`, lists with commas."""
+    if isinstance(value, dict):
+        return "  ".join(f"{key}={written(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(written(item) for item in value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _specification(job: JobDocument, width: int) -> list[Line]:
     spec = job.spec if job.spec is not None else {"resources": job.resources, "constraints": job.constraints}
     lines = _title("Specification")
     for name, value in spec.items():
         if name in _IN_HEADING or value in (None, "", [], {}):
             continue
-        text = value if isinstance(value, str) else json.dumps(value)
+        text = written(value)
         rows = wrap(text, max(10, width - 20))
         lines.append(line((f"  {fit(name, 16)}  ", "dim"), rows[0]))
         lines += [line(" " * 20, row) for row in rows[1:]]

@@ -99,7 +99,9 @@ COLUMNS: tuple[Column[JobDocument], ...] = (
 class Jobs(Page):
     ACTS = ACTS
     BINDINGS = bindings(ACTS)
-    ABOUT = "Every job. The server filters and counts; sorting is over the rows loaded so far, which the title announces."
+    ABOUT = (
+        "Every job. The server filters and counts; sorting is over the rows loaded so far, which the title announces."
+    )
     screen_id = "jobs"
 
     def __init__(self) -> None:
@@ -135,7 +137,10 @@ class Jobs(Page):
             (str(self.filter) or "none", "primary" if not self.filter.empty else "dim"),
         )
         right = line((f" {words.cut(shown, self.total, 'job')} ", "warning" if shown < self.total else "dim"))
-        return [spread(clip_line(left, width), right, width), *([line((f" {self.trouble}", "error"))] if self.trouble else [])]
+        return [
+            spread(clip_line(left, width), right, width),
+            *([line((f" {self.trouble}", "error"))] if self.trouble else []),
+        ]
 
     # -- rows
 
@@ -200,11 +205,11 @@ class Jobs(Page):
         self.table.set_rows(rows)
         self.query_one("#crumbs", Still).repaint()
 
-    def on_table_moved(self, event: Table.Moved[JobDocument]) -> None:
+    def on_table_moved(self, event: Table.Moved) -> None:
         if self.table.cursor >= len(self.table.rows) - 50:
             self.run_worker(self._more(), exclusive=False)
 
-    def on_table_opened(self, event: Table.Opened[JobDocument]) -> None:
+    def on_table_opened(self, event: Table.Opened) -> None:
         self.do_open()
 
     # -- filter
@@ -295,7 +300,9 @@ def ask_cancel(app: Stage, job: JobDocument) -> None:
 
     def answered(option: str | None) -> None:
         if option == "cancel-job":
-            app.send(f"cancelling {job.id}", lambda done: f"{job.id} is {done.state}", lambda: app.feed.api.cancel(job.id))
+            app.send(
+                f"cancelling {job.id}", lambda done: f"{job.id} is {done.state}", lambda: app.feed.api.cancel(job.id)
+            )
 
     options = (Option("keep", "Keep it", "dim"), Option("cancel-job", "Cancel the job", "error"))
     app.push_screen(Choice(question, options), answered)

@@ -26,7 +26,9 @@ ORDER = ("", "agent", "human", "guard", "system")
 class Log(Page):
     ACTS = ACTS
     BINDINGS = bindings(ACTS)
-    ABOUT = "The decision log: every proposal, verdict, answer and outcome, newest first. Enter shows what the brain saw."
+    ABOUT = (
+        "The decision log: every proposal, verdict, answer and outcome, newest first. Enter shows what the brain saw."
+    )
     screen_id = "log"
 
     def __init__(self) -> None:
@@ -42,7 +44,9 @@ class Log(Page):
             Column("", 30, text_cell(lambda row: plain(row.text)), stretch=True),
             Column("outcome", 9, _outcome),
         )
-        self.table: Table[LogLine] = Table(columns, key=lambda row: f"{row.seq}/{row.proposal}/{row.verb}", id="log-table")
+        self.table: Table[LogLine] = Table(
+            columns, key=lambda row: f"{row.seq}/{row.proposal}/{row.verb}", id="log-table"
+        )
         self.table.add_class("panel")
         self.table.border_title = "Decision log"
         self.table.message = [line(("nothing was decided yet", "dim"))]
@@ -77,7 +81,7 @@ class Log(Page):
         legend = [Span(f"{shown}  ", "warning" if len(view.snapshot.log) < total else "dim"), *ACTORS]
         self.table.border_subtitle = titled(chain, legend)
 
-    def on_table_opened(self, event: Table.Opened[LogLine]) -> None:
+    def on_table_opened(self, event: Table.Opened) -> None:
         self.do_open()
 
     def focus_target(self) -> Widget:

@@ -44,7 +44,11 @@ class FleetRow:
 def worker_sign(worker: WorkerDocument) -> tuple[str, str, str]:
     """Sign, look and word."""
     if worker.state != "up":
-        return (glyphs.FAILED, "error", worker.state) if worker.state == "down" else (glyphs.STOPPING, "warning", worker.state)
+        return (
+            (glyphs.FAILED, "error", worker.state)
+            if worker.state == "down"
+            else (glyphs.STOPPING, "warning", worker.state)
+        )
     if worker.cordoned:
         return glyphs.HELD, "warning", "cordoned"
     return (glyphs.RUNNING, "success", "busy") if worker.jobs else (glyphs.QUEUED, "dim", "idle")
@@ -75,7 +79,9 @@ def _word(row: FleetRow, width: int) -> Line:
 
 def _use(row: FleetRow, width: int) -> Line:
     share = row.pool.utilization_percent / 100 if row.worker is None else worker_share(row.worker)
-    return [*gauge(share, width - 5, level(share)), Span(f"{share * 100:4.0f}%")]
+    # A full worker is a good worker; a full pool is a warning.
+    look = level(share) if row.worker is None else "success"
+    return [*gauge(share, width - 5, look), Span(f"{share * 100:4.0f}%")]
 
 
 def _size(row: FleetRow, width: int) -> Line:
@@ -115,7 +121,9 @@ COLUMNS: tuple[Column[FleetRow], ...] = (
 class Pools(Page):
     ACTS = ACTS
     BINDINGS = bindings(ACTS)
-    ABOUT = "Pools and their workers; right, the devices of what is selected, each sample with its age. Unknown is unknown."
+    ABOUT = (
+        "Pools and their workers; right, the devices of what is selected, each sample with its age. Unknown is unknown."
+    )
     screen_id = "pools"
 
     def __init__(self) -> None:
@@ -146,7 +154,9 @@ class Pools(Page):
         super().show(view)
         self.table.set_rows(list(self._rows(view)))
         shown, total = len(view.snapshot.workers), view.snapshot.truncated.get("workers", len(view.snapshot.workers))
-        self.table.border_subtitle = f"{words.plural(len(view.snapshot.pools), 'pool')} {glyphs.DOT} {words.cut(shown, total, 'worker')}"
+        self.table.border_subtitle = (
+            f"{words.plural(len(view.snapshot.pools), 'pool')} {glyphs.DOT} {words.cut(shown, total, 'worker')}"
+        )
         self._side()
 
     def _side(self) -> None:
@@ -160,10 +170,10 @@ class Pools(Page):
             return []
         return worker_details(view, row.worker, width) if row.worker else pool_details(view, row.pool, width)
 
-    def on_table_moved(self, event: Table.Moved[FleetRow]) -> None:
+    def on_table_moved(self, event: Table.Moved) -> None:
         self._side()
 
-    def on_table_opened(self, event: Table.Opened[FleetRow]) -> None:
+    def on_table_opened(self, event: Table.Opened) -> None:
         row = self.table.current
         if row is not None and row.worker is not None and row.worker.jobs:
             self.stage.open_job(row.worker.jobs[0])

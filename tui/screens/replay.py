@@ -38,7 +38,7 @@ ACTS = (
 class Replay(Page):
     ACTS = ACTS
     BINDINGS = bindings(ACTS)
-    ABOUT = "Look back: [ and ] step by event, { and } by decision. Every other screen shows the same moment; actions are off."
+    ABOUT = "Look back: [ ] step by event, { } by decision. All screens show the same moment; actions are off."
     screen_id = "replay"
     can_focus = True
 
@@ -174,8 +174,8 @@ class Replay(Page):
 
 def _live(width: int) -> list[Line]:
     text = (
-        "This is a live server, and what it shows is the present. A look back opens a ledger file instead: every screen "
-        "then shows the state as of one sequence number, and nothing can be changed."
+        "This is a live server, and what it shows is the present. A look back opens a ledger file instead: every "
+        "screen then shows the state as of one sequence number, and nothing can be changed."
     )
     return [
         [],

@@ -20,7 +20,13 @@ def empty(view: View, width: int, height: int) -> list[Line]:
         [],
         *(line((row, "dim")) for row in wrap(text, min(width, 90))),
         [],
-        line(("Jobs and pools do not depend on it: ", "dim"), ("2", "primary bold"), " jobs  ", ("3", "primary bold"), " pools"),
+        line(
+            ("Jobs and pools do not depend on it: ", "dim"),
+            ("2", "primary bold"),
+            " jobs  ",
+            ("3", "primary bold"),
+            " pools",
+        ),
     ]
 
 

@@ -70,7 +70,7 @@ def pools(view: View, width: int, height: int) -> list[Line]:
             Span(fit(pool_shape(pool), 9), "dim"),
             *gauge(share, bar, level(share)),
             Span(f" {words.percent(pool.utilization_percent):>4} "),
-            *([*spark(history.get(pool.name, []), 8, "human"), Span(" ")] if chart else []),
+            *([*spark(history.get(pool.name, []), 8, "primary", low=0.0), Span(" ")] if chart else []),
             Span(f"{words.count(pool.queued):>5}q", "warning bold" if look == "error" else "dim"),
             Span(f"{words.count(pool.running):>5}r ", "dim"),
         ]
@@ -157,7 +157,11 @@ def budget_note(budget: BudgetDocument) -> tuple[str, str]:
     share = budget.spent_usd / budget.hard_cap_usd if budget.hard_cap_usd else 1.0
     look = level(share)
     soon = budget.exhausted_in_s < 86_400
-    return (f"out in {words.duration(budget.exhausted_in_s)}", look if look != "success" else "dim") if soon else ("ok", "dim")
+    return (
+        (f"out in {words.duration(budget.exhausted_in_s)}", look if look != "success" else "dim")
+        if soon
+        else ("ok", "dim")
+    )
 
 
 def budgets(view: View, width: int, height: int) -> list[Line]:
@@ -170,13 +174,13 @@ def budgets(view: View, width: int, height: int) -> list[Line]:
         share = budget.spent_usd / cap if cap else None
         look = level(share) if share is not None else "dim"
         note, note_look = budget_note(budget)
-        bar = max(6, min(24, width - 48))
+        bar = max(6, min(24, width - 44))
         lines.append(
             [
                 Span(fit(plain(budget.tenant), 10) + " ", "bold", "app.go('costs')"),
                 *gauge(share, bar, look),
                 Span(f"{words.percent(share * 100) if share is not None else words.UNKNOWN:>5} ", look),
-                Span(f"{words.usd(budget.spent_usd) + (f' of {words.usd(cap)}' if cap else ''):<17}", "dim"),
+                Span(f"{words.usd(budget.spent_usd) + (f'/{words.usd(cap)[1:]}' if cap else ''):<12}", "dim"),
                 Span(f" {note}", note_look),
             ]
         )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentorch.tui import glyphs, words
-from agentorch.tui.spans import Line, Span, fit, line
+from agentorch.tui.spans import Line, Span, clip_line, line, pad_line
 from agentorch.tui.view import View
 from agentorch.tui.widgets.bars import level, spark
 from agentorch.tui.widgets.plot import Axes, Series, plot
 
-SERIES_LOOKS = ("error", "human", "agent", "success")
+OTHER_LOOKS = ("primary", "foreground")  # of the pools whose wait is not the longest
 DELTA_POINTS = 10  # a delta compares with this many observations ago
 PLOTTED_POOLS = 3
 
@@ -40,7 +40,7 @@ def key_figures(view: View, width: int, height: int) -> list[Line]:
     figures: list[tuple[str, str, str, str, Sequence[float | None]]] = [
         ("p95 wait", words.duration(snapshot.wait_s_p95), look, _delta_s(history.wait_s_p95), history.wait_s_p95),
         ("queued", words.count(snapshot.queued), "", _delta(history.queued), history.queued),
-        ("running", words.count(snapshot.running), "human", _delta(history.running), history.running),
+        ("running", words.count(snapshot.running), "primary", _delta(history.running), history.running),
         (
             "busy",
             words.percent(snapshot.utilization_percent),
@@ -67,15 +67,13 @@ def key_figures(view: View, width: int, height: int) -> list[Line]:
             rows[1] += _cell(spark(values, room - 3, look), room)
         else:
             rows[0] += _cell(line((name, "dim")), room)
-            rows[1] += _cell(line((value, f"{look} bold".strip()), (f"  {note}", "dim")), room)
+            rows[1] += _cell(line((value, f"{look} bold".strip()), (f" {note}", "dim")), room)
             rows[2] += _cell(spark(values, min(room - 3, 44), look), room)
     return [[Span(" "), *row] for row in rows]
 
 
 def _cell(spans: Line, room: int) -> Line:
-    from agentorch.tui.spans import clip_line, pad_line
-
-    return pad_line(clip_line(spans, room - 2), room)
+    return pad_line(clip_line(spans, room - 1), room)
 
 
 def _delta(values: Sequence[float]) -> str:
@@ -104,16 +102,25 @@ def plotted_pools(view: View) -> list[tuple[str, str]]:
         return max((value for value in waits[name] if value is not None), default=0.0)
 
     chosen = sorted(waits, key=lambda name: (-worst(name), name))[:PLOTTED_POOLS]
-    return list(zip(chosen, SERIES_LOOKS, strict=False))
+    if not chosen:
+        return []
+    newest = next((value for value in reversed(waits[chosen[0]]) if value is not None), 0.0)
+    pool = view.pool(chosen[0])
+    first = wait_look(newest, pool.target_wait_s) if pool is not None else "error"
+    return list(zip(chosen, (first, *OTHER_LOOKS), strict=False))
+
+
+def short(seconds: float) -> str:
+    """How long a plot reaches, in one unit: `4m`."""
+    return (
+        f"{seconds / 3600:.0f}h" if seconds >= 7200 else f"{seconds / 60:.0f}m" if seconds >= 60 else f"{seconds:.0f}s"
+    )
 
 
 def span_label(view: View) -> str:
     """How far back the history goes, `-4m`."""
     at = view.snapshot.history.at
-    if len(at) < 2:
-        return ""
-    back = at[-1] - at[0]
-    return f"-{back / 3600:.0f}h" if back >= 7200 else f"-{back / 60:.0f}m" if back >= 60 else f"-{back:.0f}s"
+    return f"-{short(at[-1] - at[0])}" if len(at) > 1 else ""
 
 
 def wait_plot(view: View, width: int, height: int) -> list[Line]:
@@ -142,12 +149,9 @@ def load_plot(view: View, width: int, height: int) -> list[Line]:
     history = view.snapshot.history
     if len(history.at) < 2:
         return [line(("no history yet", "dim"))]
-    series = [Series(history.queued, "warning"), Series(history.running, "human")]
+    series = [Series(history.queued, "warning"), Series(history.running, "primary")]
     return plot(series, Axes(lambda value: f"{value:.0f}", (span_label(view), "now")), width, height or 10)
 
 
 def load_legend(view: View) -> Line:
-    return line((glyphs.BAR, "warning"), (" queued  ", "dim"), (glyphs.BAR, "human"), (" running", "dim"))
-
-
-__all__ = ["fit"]
+    return line((glyphs.BAR, "warning"), (" queued  ", "dim"), (glyphs.BAR, "primary"), (" running", "dim"))

@@ -40,16 +40,19 @@ def stacked(shares: Sequence[tuple[float, str]], width: int) -> Line:
     return [*spans, Span(glyphs.TRACK * left, "track")] if left else spans
 
 
-def spark(values: Sequence[float | None], width: int, look: str, *, low: float = 0.0, high: float = 0.0) -> Line:
+def spark(
+    values: Sequence[float | None], width: int, look: str, *, low: float | None = None, high: float | None = None
+) -> Line:
     """The newest `width` values, right-aligned: history muted, the last bright. Uses 7 of 8 levels, so rows keep a gap.
 
-    The scale starts at `low` and ends at the largest value or `high`. A missing value is a gap.
+    The scale goes from the smallest value (or `low`) to the largest (or `high`). A missing value is a gap.
     """
     recent = list(values)[-width:]
     known = [value for value in recent if value is not None]
     if not known:
         return [Span(" " * width)]
-    span = (max(high, max(known)) - low) or 1.0
+    low = min(known) if low is None else low
+    span = ((max(known) if high is None else high) - low) or 1.0
     text = "".join(" " if value is None else _level(value, low, span) for value in recent)
     pad = Span(" " * (width - len(text)))
     history, current = Span(text[:-1], f"{look} muted"), Span(text[-1:], look)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -50,9 +48,9 @@ class Lines(Widget):
         self._drawn_for: tuple[int, int] | None = None
         self._drawn_selected: int | None = None
 
-    @abstractmethod
     def lines(self, width: int, height: int) -> list[Line]:
         """What to draw in `width` cells; `height` is 0 while the widget's own height is not known."""
+        raise NotImplementedError
 
     def repaint(self) -> None:
         """Ask for the lines again; cheap when nothing changed."""

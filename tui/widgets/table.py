@@ -75,15 +75,9 @@ class Table(ScrollView, Generic[Row], can_focus=True):
     cursor: reactive[int] = reactive(0)
 
     class Opened(Message):
-        def __init__(self, table: Table[Row]) -> None:
-            super().__init__()
-            self.table = table
+        """The page asks its table for `current`: what it is on may be newer than the message."""
 
-        @property
-        def control(self) -> Table[Row]:
-            return self.table
-
-    class Moved(Opened):
+    class Moved(Message):
         pass
 
     def __init__(
@@ -187,7 +181,7 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         else:
             for at in (old, new):
                 self.refresh(Region(0, at - top + self._head, self.size.width, 1))
-        self.post_message(self.Moved(self))
+        self.post_message(self.Moved())
 
     def action_move(self, by: int) -> None:
         self._to(self.cursor + by)
@@ -203,7 +197,7 @@ class Table(ScrollView, Generic[Row], can_focus=True):
 
     def action_open(self) -> None:
         if self.rows:
-            self.post_message(self.Opened(self))
+            self.post_message(self.Opened())
 
     def on_click(self, event: events.Click) -> None:
         at = self.scroll_offset.y + event.y - self._head
