@@ -26,7 +26,7 @@ class ApprovalState(TypedDict, total=False):
     proposal: str
     title: str
     answered: str  # the proposal's state in the ledger when the thread was resumed
-    outcome: str  # its state after acting
+    outcome: str  # its state after acting; open again, when the world moved since the answer
     error: str  # why acting failed
 
 

@@ -96,11 +96,10 @@ class _Cycle:
         return {"proposals": msgspec.to_builtins(proposals), "failures": failures}
 
     async def _dispatch(self, proposal: Proposal) -> Proposal:
-        match proposal.state:
-            case ProposalState.allowed:
-                return await self._steps.carry_out(proposal.id)
-            case ProposalState.open:
-                await self._threads.ensure(proposal)
+        if proposal.state is ProposalState.allowed:
+            proposal = await self._steps.carry_out(proposal.id)
+        if proposal.state is ProposalState.open:  # also when the world moved and an allowed one must be asked now
+            await self._threads.ensure(proposal)
         return proposal
 
 

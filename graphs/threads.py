@@ -112,6 +112,8 @@ class ApprovalThreads:
         await self._forget(proposal.id)
         if error := ended.get("error"):
             await self._alarms.raise_alert("carry-out-failed", f"{proposal.id}: {error}")
+        if ended.get("outcome") == ProposalState.open:
+            await self._ensure(proposal)  # the world had moved since the answer: it must be looked at again
 
     async def _forget(self, proposal_id: str) -> None:
         await self._checkpoints.delete(proposal_id)

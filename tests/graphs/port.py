@@ -56,6 +56,7 @@ class MemoryPort:
         self.record = msgspec.json.decode(path.read_bytes(), type=Record) if found and path else Record()
         self._subscribers: list[asyncio.Queue[Proposal | None]] = []
         self.stopped = False
+        self.moved: set[str] = set()  # proposals that must be looked at again when they are carried out
 
     # -- the control port
 
@@ -100,6 +101,9 @@ class MemoryPort:
             raise Refused("conflict", f"{proposal} is {known.state}")
         if self.record.mode is Mode.paused:
             raise Refused("paused", "the supervisor is paused")
+        if proposal in self.moved:
+            self.moved.remove(proposal)
+            return self._become(known, ProposalState.open)
         if known.state is not ProposalState.acting:
             self._become(known, ProposalState.acting)
             await asyncio.sleep(0)  # others get their turn between intent and effect

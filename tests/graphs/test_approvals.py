@@ -11,9 +11,10 @@ import pytest
 from agentorch.errors import Refused
 from agentorch.graphs.driver import Supervisor
 from agentorch.model.limits import RECONCILE_EVERY_CYCLES
-from agentorch.model.proposals import AnswerKind, ProposalState
+from agentorch.model.proposals import AnswerKind, Draft, ProposalState
 from tests.graphs.brains import Saying
 from tests.graphs.faults import FaultyPort
+from tests.graphs.port import MemoryPort
 from tests.graphs.stage import Stage
 from tests.graphs.supervising import supervising
 from tests.graphs.waiting import eventually
@@ -252,5 +253,25 @@ def test_what_was_only_allowed_before_a_restart_is_left_to_lapse(open_stage: Res
             await supervisor.reconcile()
             assert (stage.state(left), stage.effects(left)) == ("allowed", 0)
             assert await supervisor.threads.waiting() == set()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("pool", ["ask", "gpu"])
+def test_when_the_world_moved_it_is_asked_again(pool: str) -> None:
+    async def scenario() -> None:
+        port = MemoryPort()
+        draft = Draft(action={"kind": "scale", "pool": pool, "workers": 3})
+        port.moved = {"p1"}
+        async with supervising(port, Saying((draft,))) as supervisor:
+            await supervisor.run_cycle()
+            if pool == "ask":
+                await port.answer("p1", AnswerKind.approve)
+                await eventually(lambda: not port.moved)
+                await supervisor.threads.push("p1")
+            assert (port.record.proposals["p1"].state, port.record.effects) == ("open", [])
+            assert await supervisor.threads.waiting() == {"p1"}
+            await port.answer("p1", AnswerKind.approve)
+            await eventually(lambda: port.record.effects == ["p1"])
 
     asyncio.run(scenario())
