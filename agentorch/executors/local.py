@@ -8,6 +8,7 @@ that becomes readable, the same for shims that this runtime started and for thos
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
@@ -30,7 +31,16 @@ from agentorch.model.jobs import Cause
 from agentorch.model.observation import DeviceSample
 
 _THREADS: Final = 6
+_ASK_AT_MOST: Final = 3
 _CLOSE_PATIENCE_S: Final = 5.0
+
+
+@dataclasses.dataclass
+class _Outcome:
+    """What a launch waits for: that its program runs, or what became of it instead."""
+
+    status: asyncio.Future[AttemptStatus]
+    asked: int = 0
 
 
 class LocalExecutor:
@@ -58,7 +68,7 @@ class LocalExecutor:
         self._stream = EventStream()
         self._watched: dict[str, int] = {}  # attempt -> pidfd of its shim
         self._launching: dict[str, asyncio.Task[AttemptStatus]] = {}
-        self._outcomes: dict[str, asyncio.Future[AttemptStatus]] = {}  # what launches wait for
+        self._outcomes: dict[str, _Outcome] = {}  # what launches wait for
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
 
@@ -157,7 +167,7 @@ class LocalExecutor:
 
     # -- what the spawner hears
 
-    def on_forked(self, attempt: str, pidfd: int) -> None:
+    def on_handed(self, attempt: str, pidfd: int) -> None:
         self._watch(attempt, pidfd)
 
     def on_started(self, attempt: str, started_ms: int) -> None:
@@ -166,29 +176,37 @@ class LocalExecutor:
             # Its zygote died between forking it and saying so.
             self._later(self._absorb(attempt, self._settle.submit(attempt)))
 
+    def on_ended(self, attempt: str) -> None:
+        if attempt in self._watched:
+            self._unwatch(attempt)
+        self._later(self._after_exit(attempt))
+
     def on_failed(self, attempt: str) -> None:
         self._later(self._absorb(attempt, self._abandon.submit(attempt)))
 
     def on_restarted(self) -> None:
         for attempt in self._outcomes:
             if attempt not in self._watched:
-                self._spawner.ask(self._store.path(attempt))
+                self._ask(attempt)
 
     # -- one attempt
 
     async def _launch(self, spec: AttemptSpec) -> AttemptStatus:
-        outcome: asyncio.Future[AttemptStatus] = asyncio.get_running_loop().create_future()
         try:
             found = await self._known(spec.id, self._prepare.submit(spec))
             if found.sight is not Sight.unclaimed:
                 self._take_in(found)
                 return found.status
-            self._outcomes[spec.id] = outcome
-            self._spawner.ask(self._store.path(spec.id))
-            return await outcome
+            outcome = self._outcomes[spec.id] = _Outcome(asyncio.get_running_loop().create_future())
+            self._ask(spec.id)
+            return await outcome.status
         finally:
             self._outcomes.pop(spec.id, None)
             del self._launching[spec.id]
+
+    def _ask(self, attempt: str) -> None:
+        self._outcomes[attempt].asked += 1
+        self._spawner.ask(self._store.path(attempt))
 
     async def _inspect(self, attempt: str) -> AttemptStatus:
         launching = self._launching.get(attempt)
@@ -213,14 +231,16 @@ class LocalExecutor:
             self._watch(status.id, found.pidfd)
             self._resolve(status)
         elif found.sight in (Sight.ended, Sight.fenced):
+            if status.id in self._watched:
+                self._unwatch(status.id)
             self._resolve(status)
             if tell and found.sight is Sight.ended:
                 self._stream.publish(status)
 
     def _resolve(self, status: AttemptStatus) -> None:
         outcome = self._outcomes.get(status.id)
-        if outcome is not None and not outcome.done():
-            outcome.set_result(status)
+        if outcome is not None and not outcome.status.done():
+            outcome.status.set_result(status)
 
     # -- watching
 
@@ -244,13 +264,18 @@ class LocalExecutor:
         try:
             found = await self._known(attempt, self._settle.submit(attempt))
             if found.sight is Sight.unclaimed:
-                # Its shim died before it could claim the attempt, and would again.
+                # Its shim died before it could claim the attempt. Maybe its zygote died amid handing it over; but
+                # where nothing can be claimed (a full disk), asking for ever would help nobody.
+                outcome = self._outcomes.get(attempt)
+                if outcome is not None and outcome.asked < _ASK_AT_MOST:
+                    self._ask(attempt)
+                    return
                 found = await self._known(attempt, self._abandon.submit(attempt))
         except ExecutorError as error:
             outcome = self._outcomes.get(attempt)
-            if outcome is None or outcome.done():
+            if outcome is None or outcome.status.done():
                 raise
-            outcome.set_exception(error)
+            outcome.status.set_exception(error)
         else:
             self._take_in(found)
 

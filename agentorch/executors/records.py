@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import Final, TypedDict
 
+EPOCH: Final = "epoch"  # beside the attempt directories: the newest epoch that opened the root
 SPEC: Final = "spec.json"
 CLAIM: Final = "claim"
 STARTED: Final = "started.json"
@@ -37,6 +38,7 @@ class LaunchRecord(TypedDict):
     """All that the shim needs. Durations in milliseconds; `workdir` "" = `work/`; 0 bytes = no limit."""
 
     attempt: str
+    epoch: int  # of the runtime that ordered it
     boot_id: str
     command: list[str]
     environment: dict[str, str]

@@ -1,16 +1,18 @@
-"""The shim: one small process per attempt, which starts the child, watches it, ends its tree and writes the verdict.
+"""The shim: one small process per running attempt: it starts the child, watches it, ends its tree, writes the verdict.
 
 It is forked from the zygote, lives in its own session, and needs nobody: limits hold and the verdict is written while
-the runtime is down. Imports only the standard library, and runs on one thread (the child's death signal is bound to
-the thread that forked it).
+the runtime is down. It may run more attempts, one after the other, because forking it costs more than all else it
+does. Imports only the standard library, and runs on one thread (the child's death signal is bound to the thread that
+forked it).
 
 Orders that others rely on: signal handlers before the claim (a stop may be sent as soon as the claim can be seen);
 the claim before the stop request is looked for (whoever asks for a stop writes it first, then looks at the claim);
-the verdict before the claim's lock is dropped, which is by dying.
+the verdict before the claim's lock is dropped, by closing it or by dying.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -23,6 +25,7 @@ from agentorch.executors.attempt_dir import AttemptDirectory
 from agentorch.executors.child import Child
 from agentorch.executors.logs import enforce_quota, log_name
 from agentorch.executors.records import (
+    EPOCH,
     SPEC,
     STARTED,
     STOP,
@@ -37,6 +40,7 @@ from agentorch.executors.records import (
 )
 from agentorch.executors.tidy import remove_tree
 
+REQUEST_BYTES: Final = 65_536
 MEMORY_CHECK_S: Final = 0.25
 LOG_CHECK_S: Final = 1.0
 KILL_AGAIN_S: Final = 0.02  # fork bombs need more than one pass
@@ -72,19 +76,43 @@ def wakeup_pipe() -> int:
     return reading
 
 
-def run_attempt(path: str, runtime: socket.socket) -> None:
-    """Run the attempt in this directory, unless it is claimed already. Returns when nothing of it lives.
+def serve(requests: int, runtime: socket.socket) -> None:
+    """Run one attempt after another, as their paths come in on `requests`, until nobody hands over any more.
 
-    `catch_signals` must have been called. `runtime` is told `started <ms> <attempt>` once the program runs; it may be
-    gone, and nothing here waits for it.
+    A shim runs one attempt at a time, and takes the next one only when the kernel has said that nothing of the last
+    one lives. It stays only while the runtime that asked for the attempt still listens and is the newest: any other
+    runtime waits for the end of this process, not for a message.
     """
     os.setsid()
+    processes.become_subreaper()
     wakeups = wakeup_pipe()
-    with AttemptDirectory(path) as directory:
-        if directory.claim() is None:
+    gc.enable()  # what the zygote has is frozen: only what the shim makes itself is looked through
+    while path := os.read(requests, REQUEST_BYTES).decode():
+        if not run_attempt(path, wakeups, runtime):
             return
-        processes.become_subreaper()
-        _Shim(directory, directory.read(SPEC), wakeups, runtime).run()
+        try:
+            # The zygote first: whoever hears of an end may ask for more at once, and should find this shim free.
+            os.write(requests, b"idle")
+            runtime.send(f"ended {os.path.basename(path)}".encode(), socket.MSG_DONTWAIT)  # noqa: PTH119
+        except OSError:
+            return  # one of them is gone, or stuck: the end of this process says it too
+
+
+def run_attempt(path: str, wakeups: int, runtime: socket.socket) -> bool:
+    """Run the attempt in this directory, unless it is claimed already. Returns when nothing of it lives.
+
+    `catch_signals` must have been called. `runtime` is told `started <ms> <attempt>` once the program runs; nothing
+    here waits for it. False: another runtime has taken over, and waits for the end of this process.
+    """
+    with AttemptDirectory(path) as directory:
+        claim = directory.claim()
+        spec: LaunchRecord | None = directory.read(SPEC)
+        if claim is not None:
+            assert spec is not None, "a directory without a spec has a fence"
+            _Shim(directory, spec, wakeups, runtime).run()
+            os.close(claim)
+        # Looked at after the claim is dropped: a runtime that opens later finds the verdict by itself.
+        return spec is not None and bool(directory.read(f"../{EPOCH}") == spec["epoch"])
 
 
 def _now_ms() -> int:
@@ -132,6 +160,8 @@ class _Shim:
         self._end_leftovers()
         self._trim_logs()
         self._write_verdict()
+        for fd in self._logs.values():
+            os.close(fd)
         remove_tree(TEMPORARY, self._directory.fd)
 
     def _prepare(self) -> None:
@@ -195,16 +225,14 @@ class _Shim:
             pass  # the runtime is gone; the next one reads the directory
         if self._report_waits:
             self._poll.unregister(self._runtime)
-        self._runtime.close()
 
     # -- ending
 
     def _heed_stop(self) -> None:
-        """SIGTERM to the shim: the request lies in the directory. Without one, somebody ends the whole machine."""
+        """SIGTERM to the shim: the request lies in the directory. Without one it was meant for the attempt before."""
         stop: StopRecord | None = self._directory.read(STOP)
-        if stop is None:
-            stop = StopRecord(reason="interruption", grace_ms=self._spec["grace_ms"])
-        self._end(stop["reason"], stop["grace_ms"])
+        if stop is not None:
+            self._end(stop["reason"], stop["grace_ms"])
 
     def _end(self, reason: str, grace_ms: int) -> None:
         """Begin to end the tree. Again: the first reason stays, the shorter grace counts."""

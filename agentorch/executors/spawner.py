@@ -28,17 +28,20 @@ _RESTART_PAUSE_S: Final = 0.5
 
 
 class SpawnListener(Protocol):
-    def on_forked(self, attempt: str, pidfd: int) -> None:
-        """A shim exists; the listener owns the pidfd."""
+    def on_handed(self, attempt: str, pidfd: int) -> None:
+        """A shim will run it; the listener owns the pidfd."""
 
     def on_started(self, attempt: str, started_ms: int) -> None:
         """Its program runs."""
+
+    def on_ended(self, attempt: str) -> None:
+        """Its shim is done with it, for whatever reason; the shim itself may live on."""
 
     def on_failed(self, attempt: str) -> None:
         """No shim could be forked."""
 
     def on_restarted(self) -> None:
-        """Requests that were not answered by `forked` may be gone."""
+        """Requests that were not answered by `handed` may be gone."""
 
 
 class Spawner:
@@ -125,11 +128,13 @@ class Spawner:
 
     def _dispatch(self, message: str, fds: list[int]) -> None:
         match message.split(" "):
-            case ["forked", attempt]:
+            case ["handed", attempt]:
                 if fds:  # else this process has too many files open; `started` finds the shim again
-                    self._listener.on_forked(attempt, fds[0])
+                    self._listener.on_handed(attempt, fds[0])
             case ["started", at_ms, attempt]:
                 self._listener.on_started(attempt, int(at_ms))
+            case ["ended", attempt]:
+                self._listener.on_ended(attempt)
             case ["failed", attempt]:
                 self._listener.on_failed(attempt)
             case _:

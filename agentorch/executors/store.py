@@ -21,12 +21,11 @@ from agentorch.executors.attempt_dir import AttemptDirectory, boot_id, create, w
 from agentorch.executors.environment import build_environment
 from agentorch.executors.logs import log_end, read_log
 from agentorch.executors.look import Found, Sight, look, lost_verdict, status_of, unseen_verdict
-from agentorch.executors.records import STOP, VERDICT, LaunchRecord, StopRecord
+from agentorch.executors.records import EPOCH, STOP, VERDICT, LaunchRecord, StopRecord
 from agentorch.executors.tidy import remove_tree
 from agentorch.model.attempts import AttemptPhase, AttemptSpec, AttemptStatus
 from agentorch.model.jobs import Cause
 
-_EPOCH: Final = "epoch"
 _SCRATCH: Final = ".new"
 _NAME_MAX_BYTES: Final = 200
 
@@ -61,7 +60,7 @@ class AttemptStore:
             stored = self._stored_epoch()
             if stored > epoch:
                 raise ExecutorError(f"epoch {epoch} is over: {self.root} was opened by epoch {stored}")
-            write_whole(self._root_fd, _EPOCH, json.dumps(epoch).encode(), durable=True)
+            write_whole(self._root_fd, EPOCH, json.dumps(epoch).encode(), durable=True)
         except BaseException:
             self.close()
             raise
@@ -206,6 +205,7 @@ class AttemptStore:
     def _record(self, spec: AttemptSpec, path: str) -> LaunchRecord:
         return LaunchRecord(
             attempt=spec.id,
+            epoch=self._epoch,
             boot_id=self._boot,
             command=list(spec.command),
             environment=build_environment(self._environment, spec, path),
@@ -222,12 +222,12 @@ class AttemptStore:
 
     def _stored_epoch(self) -> int:
         try:
-            return int((self.root / _EPOCH).read_text(encoding="ascii"))
+            return int((self.root / EPOCH).read_text(encoding="ascii"))
         except FileNotFoundError:
             return -1
         except ValueError as error:
             raise ExecutorError(
-                f"{self.root / _EPOCH} does not hold a number: who opened this last is unknown"
+                f"{self.root / EPOCH} does not hold a number: who opened this last is unknown"
             ) from error
 
     def _check_epoch(self) -> None:

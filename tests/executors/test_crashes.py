@@ -15,7 +15,7 @@ import pytest
 from agentorch.executors import attempt_dir
 from agentorch.executors.attempt_dir import AttemptDirectory
 from agentorch.executors.local import LocalExecutor
-from agentorch.executors.records import SPEC, VERDICT
+from agentorch.executors.records import SPEC, STARTED, VERDICT
 from agentorch.model.attempts import AttemptPhase
 from agentorch.model.jobs import Cause
 from tests.executors.ends import Ends
@@ -177,15 +177,15 @@ def test_a_fenced_attempt_never_starts_even_if_a_shim_comes_late(tmp_path: Path)
     async def scenario(executor: LocalExecutor, ends: Ends) -> None:
         spec = shell("a", f"echo run > {tmp_path}/ran")
         root_fd, scratch_fd = os.open(tmp_path, os.O_RDONLY), os.open(tmp_path / ".new", os.O_RDONLY)
-        record = {"boot_id": attempt_dir.boot_id(), "command": list(spec.command)}
+        record = {"epoch": 1, "attempt": "a.1", "boot_id": attempt_dir.boot_id(), "command": list(spec.command)}
         assert attempt_dir.create(root_fd, scratch_fd, "a.1", record)
         os.close(root_fd)
         os.close(scratch_fd)
         (status,) = await executor.inspect(["a.1"])
         assert status.phase is AttemptPhase.absent
         late = "import socket, sys; sys.path.append(sys.argv[1])\n"
-        late += "from agentorch.executors.shim import catch_signals, run_attempt; catch_signals()\n"
-        late += "run_attempt(sys.argv[2], socket.socketpair()[0])"
+        late += "from agentorch.executors.shim import catch_signals, run_attempt, wakeup_pipe; catch_signals()\n"
+        late += "run_attempt(sys.argv[2], wakeup_pipe(), socket.socketpair()[0])"
         command = [sys.executable, "-c", late, str(SOURCE), str(tmp_path / "a.1")]
         done = await asyncio.to_thread(subprocess.run, command, start_new_session=False, check=False)
         assert done.returncode == 0
@@ -210,3 +210,53 @@ def test_a_runtime_that_dies_leaves_no_zygote(tmp_path: Path) -> None:
         assert Path(f"/proc/{zygote}").exists()
         runtime.kill()
     eventually(lambda: not Path(f"/proc/{zygote}").exists(), "the end of the zygote")
+
+
+def test_an_end_is_seen_by_the_newest_runtime_while_an_older_one_still_listens(tmp_path: Path) -> None:
+    """A stopped runtime never closes its sockets: its shims must not stay for it."""
+
+    async def run() -> None:
+        fifo = tmp_path / "go"
+        os.mkfifo(fifo)
+        older, newer = LocalExecutor(tmp_path), LocalExecutor(tmp_path)
+        await older.open(1)
+        await older.launch([shell("a", f"read line < {fifo}; exit 4")])
+        await newer.open(2)
+        async with Ends(newer) as ends:
+            (status,) = await newer.inspect(["a.1"])
+            assert status.phase is AttemptPhase.running
+            await asyncio.to_thread(fifo.write_text, "go\n")
+            assert (await ends.of("a.1")).exit_code == 4
+        await newer.close()
+        await older.close()
+
+    asyncio.run(run())
+
+
+def test_a_shim_killed_while_idle_harms_nobody(tmp_path: Path) -> None:
+    async def scenario(executor: LocalExecutor, ends: Ends) -> None:
+        for number in range(3):
+            await executor.launch([shell(f"j{number}", "exit 0")])
+            await ends.of(f"j{number}.1")
+            kill(json.loads((tmp_path / f"j{number}.1" / STARTED).read_text())["shim_pid"])
+        (status,) = await executor.launch([shell("a", "exit 0")])
+        assert status.phase is AttemptPhase.running
+
+    play(tmp_path, scenario)
+
+
+def test_a_shim_runs_the_next_attempt_as_if_it_were_its_first(tmp_path: Path) -> None:
+    async def scenario(executor: LocalExecutor, ends: Ends) -> None:
+        spoil = "cd /; umask 0; ulimit -n 64; trap '' TERM INT; sleep 600 & exit 0"
+        look = "pwd; umask; ulimit -n; grep -E '^Sig(Ign|Blk)' /proc/self/status; ls /proc/self/fd | wc -l"
+        seen, shims = [], set()
+        for name, script in (("a", look), ("b", spoil), ("c", look)):
+            await executor.launch([shell(name, script)])
+            await ends.of(f"{name}.1")
+            shims.add(json.loads((tmp_path / f"{name}.1" / STARTED).read_text())["shim_pid"])
+            log, _, _ = await executor.logs(f"{name}.1", "stdout", 0, 1000)
+            seen.append(log.decode().replace(f"/{name}.1/", "/x/"))
+        assert len(shims) == 1
+        assert seen[0] == seen[2]
+
+    play(tmp_path, scenario)
