@@ -107,8 +107,9 @@ def load(
     return _build(values, environ, tuple(files))
 
 
-def user_file(environ: Mapping[str, str]) -> Path:
+def user_file(environ: Mapping[str, str] | None = None) -> Path:
     """The user's own configuration file, which need not exist."""
+    environ = os.environ if environ is None else environ
     base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".config")
     return Path(base) / "agentorch" / FILE_NAME
 

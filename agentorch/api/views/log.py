@@ -56,7 +56,7 @@ def _supervision(event: ev.Event, title_of: Titles) -> _Found | None:
         case ev.CycleDecided(report=report):
             if report.error:
                 return "agent", "failed", report.error, "failed", ""
-            return None if report.drafts else ("agent", "holds", report.hold, "hold", "")
+            return None if report.drafts else ("agent", "hold", report.hold, "hold", "")
         case ev.ProposalJudged(proposal=one):
             actor, verb, status = _JUDGED.get(one.state, ("agent", "proposed", "info"))
             return (

@@ -1,0 +1,7 @@
+"""`python -m agentorch.cli`."""
+
+import sys
+
+from agentorch.cli import main
+
+sys.exit(main())

@@ -1,0 +1,44 @@
+"""`agentorch plan -- COMMAND`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from agentorch.cli.common import Common, call
+from agentorch.cli.exits import FAILED
+from agentorch.cli.joboptions import JobOptions, job_body
+from agentorch.cli.output import Printer, dollars, note
+from agentorch.client import Client
+
+
+def plan(
+    *command: Annotated[str, Parameter(help="What would run, after --.", allow_leading_hyphen=True)],
+    job: JobOptions | None = None,
+    common: Common | None = None,
+) -> int:
+    """What would become of a job, per pool: whether it fits, what it costs, who goes first. Submits nothing."""
+    body = job_body(command, job, default="true")
+
+    async def work(client: Client, out: Printer) -> int:
+        found = await client.plan(body)
+        if out.form != "table":
+            out.one(found, [])
+        else:
+            out.rows(
+                found.offers,
+                [
+                    ("pool", lambda offer: offer.pool),
+                    ("fits", lambda offer: offer.feasible),
+                    ("now", lambda offer: offer.free_now),
+                    ("ahead", lambda offer: offer.position),
+                    ("price/h", lambda offer: dollars(offer.price_usd_per_hour)),
+                    ("at most", lambda offer: dollars(offer.max_cost_usd)),
+                    ("", lambda offer: offer.text),
+                ],
+            )
+            note(f"{found.text} (judged on sequence {found.seq})")
+        return 0 if found.feasible else FAILED
+
+    return call(common, work)
