@@ -13,7 +13,6 @@ import sys
 import tempfile
 import threading
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,8 @@ SLOTS_PER_WORKER = 4
 #: A GPU-hour on the cluster's own workers, and on rented ones.
 OWN_USD, RENTED_USD = 1.0, 2.5
 LONGEST_S = 100.0
+#: Lines of the decision log that a short narration leaves out.
+QUIET = ("holds", "key", "tenant", "guardrails")
 
 CONFIG = f"""
 [supervisor]
@@ -172,8 +173,7 @@ async def _ready(show: Show, server: subprocess.Popen[bytes]) -> bool:
 
 def trace_rows() -> list[dict[str, str]]:
     """The slice of the Philly trace that ships with the package; its source and licence lie beside it."""
-    text = resources.files("agentorch.cli").joinpath("demo_data", TRACE).read_text()
-    return list(csv.DictReader(text.splitlines()))
+    return list(csv.DictReader((Path(__file__).parent / "demo_data" / TRACE).read_text().splitlines()))
 
 
 def job_body(row: dict[str, str]) -> dict[str, Any]:
@@ -192,9 +192,9 @@ def job_body(row: dict[str, str]) -> dict[str, Any]:
 
 async def feed(show: Show) -> None:
     """Submit the trace in compressed time, each job with the key of its tenant."""
-    rows = trace_rows()
-    show.total = len(rows)
     try:
+        rows = trace_rows()
+        show.total = len(rows)
         async with Client(show.url, show.key) as admin:
             keys = {name: (await admin.add_key(f"{name}-demo", ["submit"], tenant=name)).secret for name in TENANTS}
         clients = {name: Client(show.url, key) for name, key in keys.items()}
@@ -222,7 +222,7 @@ async def watch(show: Show) -> None:
             snapshot = await client.snapshot()
             for line in reversed(snapshot.log):
                 mark = f"{line.seq}"
-                if mark not in seen and line.verb not in ("hold", "observe"):
+                if mark not in seen and line.verb not in QUIET:
                     narrate(f"{now:5.1f}s  {line.actor:<6} {line.verb:<10} {line.text}")
                 seen.add(mark)
             blocked = sum(budget.blocked_jobs for budget in snapshot.budgets)

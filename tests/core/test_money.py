@@ -100,3 +100,15 @@ def test_a_share_of_a_worker_costs_its_largest_part() -> None:
     assert share_price(spec, Resources(cpu_milli=1000)) == 100
     assert share_price(spec, Resources(cpu_milli=1000, gpus=2)) == 400
     assert share_price(spec, Resources(cpu_milli=1001)) == 101
+
+
+def test_work_with_a_time_out_reserves_once_and_is_never_extended(world: World) -> None:
+    world.tenant(hard_cap_usd_micros=DOLLAR)
+    job = world.submit(max_duration_ms=30_000)
+    world.schedule()
+    world.running(job)
+    reserved = world.facts.tenants["t"].reserved_usd_micros
+    for _ in range(29):
+        world.tick(1)
+    assert world.facts.tenants["t"].reserved_usd_micros == reserved
+    assert world.job(job).state is JobState.running

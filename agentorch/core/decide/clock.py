@@ -16,7 +16,7 @@ from agentorch.model import commands as cmd
 from agentorch.model import events as ev
 from agentorch.model import limits
 from agentorch.model.fleet import WorkerState
-from agentorch.model.jobs import WAITING, Cause, Job, JobState
+from agentorch.model.jobs import WAITING, Attempt, Cause, Job, JobState
 
 #: A reservation is extended by this much at a time, when this little of it is left.
 EXTENSION_MS = 15 * limits.MINUTE_MS
@@ -65,6 +65,8 @@ def _pay_on(turn: Turn) -> None:
         price = attempt.price_usd_micros_per_hour
         if not price or job.stop_cause is not None or turn.now_ms < attempt.paid_until_ms - EXTEND_BEFORE_MS:
             continue
+        if job.spec.max_duration_ms is not None and attempt.paid_until_ms >= _latest_end_ms(job, attempt):
+            continue  # its time-out ends it before the money does
         add_ms = _affordable(turn, job, price)
         if add_ms > 0:
             turn.emit(
@@ -78,6 +80,10 @@ def _pay_on(turn: Turn) -> None:
             )
         elif turn.now_ms >= attempt.paid_until_ms - _grace_ms(job):
             stop(turn, name, Cause.budget, "budget")
+
+
+def _latest_end_ms(job: Job, attempt: Attempt) -> int:
+    return attempt.ordered_ms + (job.spec.max_duration_ms or 0)
 
 
 def _grace_ms(job: Job) -> int:
