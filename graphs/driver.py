@@ -128,15 +128,17 @@ class Supervisor:
 
     async def _follow(self) -> None:
         try:
-            while True:
-                await self._follow_once()
+            while not await self._follow_to_the_end():
                 await self._wait(self._cycle_s)
                 await self.reconcile()
         except RuntimeStopped:
             logger.info("the runtime has stopped; nobody answers any more")
 
-    async def _follow_once(self) -> None:
-        """Push answers until the stream ends. One that breaks off is an alert; the ledger knows what was missed."""
+    async def _follow_to_the_end(self) -> bool:
+        """Push answers until the stream ends, which is when the port closes: True.
+
+        False when it broke off: that is an alert, and the ledger knows what was missed.
+        """
         try:
             async for proposal in self._steps.settled():
                 self._alarms.calm("answers-unheard")
@@ -145,3 +147,5 @@ class Supervisor:
             raise
         except Exception as error:  # noqa: BLE001 - following goes on with a new stream
             await self._alarms.raise_alert("answers-unheard", describe(error))
+            return False
+        return True
