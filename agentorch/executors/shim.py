@@ -165,7 +165,7 @@ class _Shim:
         remove_tree(TEMPORARY, self._directory.fd)
 
     def _prepare(self) -> None:
-        for name in (WORK, TEMPORARY):
+        for name in (TEMPORARY,) if self._spec["workdir"] else (TEMPORARY, WORK):
             os.mkdir(name, 0o700, dir_fd=self._directory.fd)
         for stream in STREAMS:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
