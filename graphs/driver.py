@@ -62,13 +62,18 @@ class Supervisor:
     async def start(self, *, ticking: bool = True) -> None:
         """Open the checkpoints, rebuild every pending thread from the ledger, follow answers, and begin to tick.
 
-        `ticking` False leaves the cycles to the caller (`run_cycle`). Raises RuntimeStopped when the port has stopped.
+        `ticking` False leaves the cycles to the caller (`run_cycle`). Raises RuntimeStopped when the port has stopped;
+        it is closed again then, because an open checkpoint connection would keep the process from ending.
         """
         switch_tracing_off()
-        await self.threads.open()
-        self._tasks.append(asyncio.create_task(self._follow(), name="supervisor answers"))
-        await asyncio.sleep(0)  # the stream must be open before the ledger is read, or an answer falls between them
-        await self._reconcile(starting=True)
+        try:
+            await self.threads.open()
+            self._tasks.append(asyncio.create_task(self._follow(), name="supervisor answers"))
+            await asyncio.sleep(0)  # the stream must be open before the ledger is read: no answer falls between them
+            await self._reconcile(starting=True)
+        except BaseException:
+            await self.close()
+            raise
         if ticking:
             self._tasks.append(asyncio.create_task(self._tick(), name="supervisor cycles"))
 

@@ -180,8 +180,10 @@ def test_a_stored_checkpoint_cannot_name_a_type_to_be_built(tmp_path: Path) -> N
         assert permissive.loads_typed(stored) == Smuggled(7)
         for path in (tmp_path / "checkpoints.db", None):
             checkpoints = Checkpoints(path)
-            assert await checkpoints.open() == ""
-            assert checkpoints.saver.serde.loads_typed(stored) == {"value": 7}
-            await checkpoints.close()
+            try:
+                assert await checkpoints.open() == ""
+                assert checkpoints.saver.serde.loads_typed(stored) == {"value": 7}
+            finally:
+                await checkpoints.close()
 
     asyncio.run(scenario())

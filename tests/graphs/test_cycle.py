@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -230,5 +232,18 @@ def test_a_closed_supervisor_can_be_started_again(stage: Stage) -> None:
         await supervisor.start(ticking=False)
         assert stage.effects(waiting) == 1
         await supervisor.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_start_on_a_stopped_runtime_leaves_nothing_open(stage: Stage, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        stage.stop()
+        file = tmp_path / "checkpoints.db"
+        supervisor = Supervisor(stage.port, Saying(), Saying(), cycle_s=0.0, timeout_s=1.0, checkpoints=file)
+        with pytest.raises(RuntimeStopped):
+            await supervisor.start()
+        assert supervisor._tasks == []
+        assert [thread.name for thread in threading.enumerate() if "connection" in thread.name] == []
 
     asyncio.run(scenario())
