@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import os
 import secrets
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -16,22 +12,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agentorch.cli.child_server import child_server, free_port
 from agentorch.cli.demo_summary import Summary, summarise
 from agentorch.client import Client
-from agentorch.errors import ServerUnreachable
 
-#: Trace seconds per second. Prices are multiplied by it too, so that spending is that of the trace's two hours.
+#: Trace seconds per second; queue waits are compressed with them, prices per hour are not.
 SPEED = 240
 TRACE = "philly-11cb48-burst.csv"
 TENANTS = ("research", "search", "ads")
 #: A GPU of the trace is a slot of this many cores here: the processes only wait, as if for a device.
 SLOT_CPUS = 0.05
 SLOTS_PER_WORKER = 4
-#: A GPU-hour on the cluster's own workers, and on rented ones.
+#: Dollars per GPU-hour on the cluster's own workers, and on rented ones.
 OWN_USD, RENTED_USD = 1.0, 2.5
-LONGEST_S = 100.0
+LONGEST_S = 110.0
 #: Lines of the decision log that a short narration leaves out.
-QUIET = ("holds", "key", "tenant", "guardrails")
+QUIET = ("holds", "hold", "key", "tenant", "guardrails")
 
 CONFIG = f"""
 [supervisor]
@@ -45,7 +41,7 @@ min_workers = 1
 max_workers = 4
 cpus = {SLOT_CPUS * SLOTS_PER_WORKER}
 memory = "64MB"
-price_usd_per_hour = {OWN_USD * SLOTS_PER_WORKER * SPEED}
+price_usd_per_hour = {OWN_USD * SLOTS_PER_WORKER}
 target_wait = "5s"
 
 [pools.rented]
@@ -54,17 +50,17 @@ min_workers = 0
 max_workers = 4
 cpus = {SLOT_CPUS * SLOTS_PER_WORKER}
 memory = "64MB"
-price_usd_per_hour = {RENTED_USD * SLOTS_PER_WORKER * SPEED}
+price_usd_per_hour = {RENTED_USD * SLOTS_PER_WORKER}
 target_wait = "5s"
 region = "cloud"
 
 [tenants.research]
 weight = 200
-hard_cap_usd = 120
+hard_cap_usd = 30
 [tenants.search]
-hard_cap_usd = 90
+hard_cap_usd = 20
 [tenants.ads]
-hard_cap_usd = 12
+hard_cap_usd = 0.03
 """
 
 
@@ -95,56 +91,37 @@ def demo(*, data: Path | None = None, headless: bool = False) -> int:
     with tempfile.TemporaryDirectory(prefix="agentorch-demo-") as scratch:
         folder = data if data is not None else Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        return _Demo(folder, headless=headless or not (sys.stdin.isatty() and sys.stdout.isatty())).run()
+        return _run(folder, headless=headless or not (sys.stdin.isatty() and sys.stdout.isatty()))
 
 
-class _Demo:
-    def __init__(self, folder: Path, *, headless: bool) -> None:
-        self.folder = folder
-        self.headless = headless
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.show = Show(url=f"http://127.0.0.1:{port}", key=f"demo-{secrets.token_urlsafe(16)}")
-        self.port = port
+def _run(folder: Path, *, headless: bool) -> int:
+    config = folder / "agentorch.toml"
+    config.write_text(CONFIG)
+    key = f"demo-{secrets.token_urlsafe(16)}"
+    data = folder / "data"
+    with child_server(data=data, port=free_port(), key=key, log=folder / "server.log", config=config) as server:
+        narrate(f"server on {server.url}, data in {data}")
+        show = Show(server.url, server.key)
+        summary = _play(show, headless=headless)
+    return 1 if summary is None else summary.print(data / "ledger.db")
 
-    def run(self) -> int:
-        config = self.folder / "agentorch.toml"
-        config.write_text(CONFIG)
-        log = self.folder / "server.log"
-        command = [sys.executable, "-m", "agentorch.cli", "serve", "--data", str(self.folder / "data")]
-        command += ["--port", str(self.port), "--config", str(config)]
-        with log.open("wb") as sink:
-            server = subprocess.Popen(
-                command, env={**os.environ, "AGENTORCH_KEY": self.show.key}, stdout=sink, stderr=sink
-            )
-        try:
-            if not asyncio.run(_ready(self.show, server)):
-                narrate(f"the server did not start; it said:\n{log.read_text()[-3000:]}")
-                return 1
-            narrate(f"server on {self.show.url}, data in {self.folder / 'data'}")
-            summary = self._play()
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(timeout=30)
-        return summary.print(self.folder / "data" / "ledger.db") if summary is not None else 1
 
-    def _play(self) -> Summary | None:
-        feeder = threading.Thread(target=lambda: asyncio.run(feed(self.show)), name="feed", daemon=True)
-        feeder.start()
-        if self.headless:
-            asyncio.run(watch(self.show))
-        else:
-            from agentorch.tui.app import run
+def _play(show: Show, *, headless: bool) -> Summary | None:
+    feeder = threading.Thread(target=lambda: asyncio.run(feed(show)), name="feed", daemon=True)
+    feeder.start()
+    if headless:
+        asyncio.run(watch(show))
+    else:
+        from agentorch.tui.app import run
 
-            run(self.show.url, self.show.key)
-            narrate("the terminal UI was closed; summing up")
-        self.show.stop.set()
-        feeder.join(timeout=10)
-        if self.show.error:
-            narrate(f"submitting stopped: {self.show.error}")
-            return None
-        return asyncio.run(_summary(self.show))
+        run(show.url, show.key)
+        narrate("the terminal UI was closed; summing up")
+    show.stop.set()
+    feeder.join(timeout=10)
+    if show.error:
+        narrate(f"submitting stopped: {show.error}")
+        return None
+    return asyncio.run(_summary(show))
 
 
 async def _summary(show: Show) -> Summary:
@@ -155,20 +132,6 @@ async def _summary(show: Show) -> Summary:
 def narrate(text: str) -> None:
     """Narration goes to stderr; stdout is the summary."""
     print(f"demo: {text}", file=sys.stderr, flush=True)
-
-
-async def _ready(show: Show, server: subprocess.Popen[bytes]) -> bool:
-    """Whether the server answers within 30 s and lives."""
-    async with Client(show.url, show.key) as client:
-        for _ in range(600):
-            if server.poll() is not None:
-                return False
-            try:
-                await client.mode()
-                return True
-            except ServerUnreachable:
-                await asyncio.sleep(0.05)
-    return False
 
 
 def trace_rows() -> list[dict[str, str]]:

@@ -80,7 +80,7 @@ async def _print(file: Path, seq: int | None, at: str | None, output: str) -> in
         decisions = decisions_upto(recording, end)
         state = recording.state_at(end)
         if output == "json":
-            body = {"seq": end, "last_seq": recording.last_seq, "at": state.facts.at_ms / 1000}
+            body: dict[str, Any] = {"seq": end, "last_seq": recording.last_seq, "at": state.facts.at_ms / 1000}
             body |= {"state": summary(state), "decisions": [one.model_dump(mode="json") for one in decisions]}
             print(json.dumps(body))
         elif output == "jsonl":
@@ -164,8 +164,8 @@ def told(state: dict[str, Any]) -> str:
         )
     for budget in state["budgets"]:
         cap = "no cap" if budget["hard_cap_usd"] is None else f"cap ${budget['hard_cap_usd']:.2f}"
-        lines.append(
-            f"tenant {budget['tenant']}: ${budget['spent_usd']:.2f} spent, ${budget['reserved_usd']:.2f} reserved, {cap}"
-        )
-    lines.extend(f"open approval {one['id']}: {one['title']}" for one in state["open_approvals"])
+        money = f"${budget['spent_usd']:.2f} spent, ${budget['reserved_usd']:.2f} reserved, {cap}"
+        lines.append(f"tenant {budget['tenant']}: {money}")
+    for one in state["open_approvals"]:
+        lines.append(f"open approval {one['id']}: {one['title']}")
     return "\n".join(lines)

@@ -114,7 +114,7 @@ def _may_retry(job: Job, cause: Cause) -> bool:
 
 def backoff_ms(job: Job) -> int:
     """Doubles with each retry, up to a cap. Without jitter: the scheduler spreads starts, not the clock."""
-    doubled = job.spec.retry.backoff_ms * 2 ** min(job.retries_used, 20)
+    doubled = job.spec.retry.backoff_ms << min(job.retries_used, 20)
     return min(doubled, limits.RETRY_BACKOFF_CAP_MS)
 
 

@@ -49,7 +49,7 @@ def _remember(facts: Facts, event: ev.JobSubmitted) -> None:
     known[f"{event.tenant}\0{event.idempotency_key}"] = Idempotent(event.job, event.body_sha256, event.at_ms)
     oldest_ms = event.at_ms - limits.IDEMPOTENCY_KEPT_MS
     excess = len(known) - limits.IDEMPOTENCY_KEYS_MAX
-    stale = []
+    stale: list[str] = []
     for name, entry in known.items():  # in order of arrival, so this stops at the first that stays
         if entry.at_ms >= oldest_ms and len(stale) >= excess:
             break
