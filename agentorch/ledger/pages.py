@@ -1,7 +1,7 @@
 """Reads what is left of a ledger file without SQLite: every segment that lies whole in its pages, wherever it lies.
 
 SQLite refuses a file that was cut short altogether, although every commit before the cut is there. This reads table
-leaves one by one (https://www.sqlite.org/fileformat2.html, sections 1.6, 2.1 and 4.1) and needs no page that leads to
+leaves one by one (https://www.sqlite.org/fileformat2.html, sections 1.6 and 2.1) and needs no page that leads to
 them. It may return nonsense that looks like a segment: the caller verifies each against the chain.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from agentorch.ledger.layout import PAGE_BYTES, beside
+from agentorch.ledger.layout import PAGE_BYTES
 
 _TABLE_LEAF: Final = 0x0D
 _FILE_HEADER_BYTES: Final = 100
@@ -20,8 +20,6 @@ _PAYLOAD_MAX: Final = 1 << 30
 _LOCAL_MAX: Final = PAGE_BYTES - 35
 _LOCAL_MIN: Final = (PAGE_BYTES - 12) * 32 // 255 - 23
 _INTEGER_BYTES: Final = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
-_WAL_HEADER_BYTES: Final = 32
-_FRAME_HEADER_BYTES: Final = 24
 
 Pages = Mapping[int, bytes]
 
@@ -47,21 +45,6 @@ def file_pages(path: Path) -> dict[int, bytes]:
     data = path.read_bytes()
     whole = range(len(data) // PAGE_BYTES)
     return {index + 1: data[index * PAGE_BYTES : (index + 1) * PAGE_BYTES] for index in whole}
-
-
-def wal_pages(path: Path) -> dict[int, bytes]:
-    """The newest version of each page in the write-ahead log beside the file, of its current generation."""
-    log = beside(path, "-wal")
-    data = log.read_bytes() if log.exists() else b""
-    salt = data[16:24]
-    newest: dict[int, bytes] = {}
-    step = _FRAME_HEADER_BYTES + PAGE_BYTES
-    for begin in range(_WAL_HEADER_BYTES, len(data) - step + 1, step):
-        if data[begin + 8 : begin + 16] != salt:
-            break
-        body = begin + _FRAME_HEADER_BYTES
-        newest[int.from_bytes(data[begin : begin + 4], "big")] = data[body : body + PAGE_BYTES]
-    return newest
 
 
 def records(pages: Pages) -> Iterator[list[Any]]:

@@ -41,8 +41,10 @@ _BUSY: Final = frozenset(
 
 # The body's hash is computed by SQLite's thread, beside the event loop, which decodes the page before.
 _COLUMNS = "first, count, at_ms, codec, prev_hash, body_hash, hash, body, sha256(body)"
+_SCHEMA = "SELECT name, type, tbl_name, sql FROM sqlite_schema"
 _PAGE = f"SELECT {_COLUMNS} FROM segments WHERE first >= ? ORDER BY first LIMIT ?"
-_LAST = "SELECT first, count, hash, (SELECT count(*) FROM segments) FROM segments ORDER BY first DESC LIMIT 1"
+_LAST = "SELECT first, count, hash FROM segments ORDER BY first DESC LIMIT 1"
+_COUNT = "SELECT count(*) FROM segments WHERE first > ? AND first <= ?"
 _BEFORE = "SELECT first, count, hash FROM segments WHERE first <= ? ORDER BY first DESC LIMIT 2"
 
 
@@ -65,14 +67,15 @@ class Reader:
         self.ledger_id = ""
         self._uri = layout.uri(path, parameters)
         self._db: aiosqlite.Connection | None = None
+        self._counted_to = self._counted = 0  # segments are never removed, so each is counted once
 
     async def open(self) -> None:
         """Raises LedgerCorrupt where tables or meta are not what a ledger has, LedgerTooNew, LedgerError."""
         try:
             self._db = await aiosqlite.Connection(lambda: layout.connect(self._uri), 64)
             await self._db.create_function("sha256", 1, _sha256, deterministic=True)
-            tables = {str(name): str(sql) for name, sql in await self._all("SELECT name, sql FROM sqlite_schema")}
-            if tables != layout.TABLES:
+            tables = {name: tuple(rest) for name, *rest in await self._all(_SCHEMA)}
+            if tables != {name: ("table", name, sql) for name, sql in layout.TABLES.items()}:
                 raise LedgerCorrupt(1, "its tables are not those of a ledger")
             meta = await self._all("SELECT id, format, ledger_id, genesis FROM meta")
         except sqlite3.Error as error:
@@ -95,20 +98,25 @@ class Reader:
 
     async def _all(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
         assert self._db is not None, "the reader is closed"
-        return list(await self._db.execute_fetchall(sql, parameters))
+        try:
+            return list(await self._db.execute_fetchall(sql, parameters))
+        except (UnicodeError, OverflowError, MemoryError) as error:  # damage can look like text, or like a size
+            raise sqlite3.DatabaseError(str(error)) from error
 
     async def head(self) -> Position:
         """The position behind the newest committed segment, as it is stored. Raises LedgerCorrupt, LedgerError."""
         try:
             rows = await self._all(_LAST)
+            if not rows:
+                return chain.start(self.ledger_id)
+            first, count, head = rows[0]
+            [(more,)] = await self._all(_COUNT, (self._counted_to, first))
         except sqlite3.Error as error:
             raise unreadable(error, 1) from error
-        if not rows:
-            return chain.start(self.ledger_id)
-        first, count, head, segments = rows[0]
         if not (isinstance(first, int) and isinstance(count, int) and isinstance(head, bytes)):
             raise LedgerCorrupt(1, "the newest segment's values have the wrong type")
-        return Position(last_seq=first + count - 1, head=head, segments=segments)
+        self._counted_to, self._counted = first, self._counted + more
+        return Position(last_seq=first + count - 1, head=head, segments=self._counted)
 
     async def hash_at(self, seq: int) -> bytes | None:
         """The hash of the segment that ends with `seq`; None where none does. Raises LedgerCorrupt, LedgerError."""

@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from agentorch.errors import LedgerCorrupt
-from agentorch.ledger import chain, layout, pages
+from agentorch.ledger import chain, layout, pages, wal
 from agentorch.ledger.chain import Position, Row
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def whole_commits(path: Path) -> tuple[str, list[Row]]:
     ledger_id = ""
     found: defaultdict[int, list[Row]] = defaultdict(list)
     on_file = pages.file_pages(path)
-    for version in (on_file, on_file | pages.wal_pages(path)):
+    for version in (on_file, on_file | wal.newest_pages(path)):
         for record in pages.records(version):
             match record:
                 case [1, None, int(), str(said), bytes(genesis)] if genesis == chain.genesis(said):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
@@ -15,13 +16,15 @@ from pathlib import Path
 import aiosqlite
 
 from agentorch.errors import LedgerCorrupt, LedgerError, LedgerFailed
-from agentorch.ledger import chain, codec, layout, pages, salvage
+from agentorch.ledger import chain, codec, layout, pages, salvage, seal, wal
 from agentorch.ledger.chain import Position, Row
 from agentorch.ledger.contract import LedgerInfo, Segment
 from agentorch.ledger.lock import WriterLock
 from agentorch.ledger.reader import Reader
 from agentorch.ledger.snapshots import DamagedSnapshot, Snapshot, SnapshotFolder, load
 from agentorch.model.events import Event
+
+log = logging.getLogger(__name__)
 
 
 class SqliteLedger:
@@ -70,6 +73,7 @@ class SqliteLedger:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock.take()
         await asyncio.to_thread(self._prepare)
+        await self._check_log()
         try:
             await self._open_connections()
         except LedgerCorrupt:
@@ -87,6 +91,21 @@ class SqliteLedger:
             layout.make(self.path, secrets.token_hex(16))
         elif pages.is_cut(self.path) and not layout.beside(self.path, "-wal").exists():
             salvage.recover(self.path)
+        if (why := seal.flaw(self.path)) is not None:
+            log.warning("%s: %s; the chain decides whether an event is affected", self.path, why)
+        seal.take_off(self.path)
+
+    async def _check_log(self) -> None:
+        """Before any connection that may write: closing one would tidy a damaged log away, and what it lost with it."""
+        why = await asyncio.to_thread(wal.flaw, self.path)
+        if why is not None:
+            reader = Reader(self.path, "mode=ro")
+            try:
+                await reader.open()
+                at = await self._walk(reader)
+            finally:
+                await reader.close()
+            raise LedgerCorrupt(at.last_seq + 1, why)
 
     async def _open_connections(self) -> None:
         """The writing connection first: it recovers the write-ahead log that a crash left."""
@@ -129,8 +148,16 @@ class SqliteLedger:
             raise LedgerCorrupt(left, "the file is cut short; opening it to write recovers what is before") from error
 
     async def close(self) -> None:
-        """Let go of the file; what is in the write-ahead log moves into it. Never raises for a failed ledger."""
-        await self._let_go()
+        """Move the write-ahead log into the file, seal it, let go of it. Raises nothing: what was acknowledged is safe
+        in the log already, and the next start takes it up from there."""
+        sealable = self._db is not None and self._failure is None
+        try:
+            await self._let_go_of_connections()
+            if sealable and not layout.beside(self.path, "-wal").exists():  # it stays while somebody reads
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(seal.put, self.path)
+        finally:
+            self._lock.release()
 
     async def _let_go(self) -> None:
         try:
@@ -211,12 +238,21 @@ class SqliteLedger:
     async def flaws(self) -> list[str]:
         """What is wrong with the store beside the chain: the file's structure, damaged snapshots."""
         found = await self._open_reader().flaws()
+        if self.read_only:
+            found += await asyncio.to_thread(self._flaws_at_rest)
         for file in self._snapshots.files():
             try:
                 await asyncio.to_thread(load, file)
             except (OSError, DamagedSnapshot) as error:
                 found.append(f"snapshot {file.name}: {error}")
         return found
+
+    def _flaws_at_rest(self) -> list[str]:
+        """Bytes are looked at beside SQLite only here: closing a file takes away the locks of its open connections,
+        and a file that is read as immutable has none."""
+        at_rest = not layout.beside(self.path, "-wal").exists()
+        why = seal.flaw(self.path) if at_rest else wal.flaw(self.path)
+        return [] if why is None else [why]
 
     # -- snapshots
 
