@@ -58,14 +58,10 @@ class RuleBrain:
 
 def permitted(observation: Observation, drafts: tuple[Draft, ...], verdicts: list[Verdict]) -> BrainReport:
     """The report that is left when `verdicts` have been heard."""
-    kept = tuple(draft for draft, said in zip(drafts, verdicts, strict=True) if said.ruling is not Ruling.deny)[
-        : limits.ACTIONS_PER_CYCLE
-    ]
+    kept = tuple(draft for draft, said in zip(drafts, verdicts, strict=True) if said.ruling is not Ruling.deny)
     if kept:
-        return BrainReport(brain=BRAIN_ID, drafts=kept)
-    said = "; ".join(
-        dict.fromkeys(f"{draft.reason} But {_denial(one)}" for draft, one in zip(drafts, verdicts, strict=True))
-    )
+        return BrainReport(brain=BRAIN_ID, drafts=kept[: limits.ACTIONS_PER_CYCLE])
+    said = " ".join(f"{draft.reason} But {_denial(one)}" for draft, one in zip(drafts, verdicts, strict=True))
     return BrainReport(brain=BRAIN_ID, hold=f"{hold_reason(observation)} {said}"[: limits.REASON_MAX_CHARS])
 
 
@@ -146,7 +142,7 @@ def _relief(observation: Observation, pool: PoolFacts) -> Iterator[Draft]:
         other = "no other allowed pool is idle" if elsewhere is None else f"reroute: {elsewhere.reason}"
         yield _draft(
             Scale(pool=pool.name, workers=workers),
-            f"{pool.queued} jobs wait in {pool.name}, {_wait(pool)}; {pool.need} workers are needed, it has {pool.target}.",
+            f"{pool.queued} jobs wait in {pool.name}, {_wait(pool)}; it needs {pool.need} workers, has {pool.target}.",
             [_numbers(pool)],
             [f"do nothing: the oldest job has waited {pool.oldest_wait_s:.0f} s", other],
         )

@@ -21,7 +21,9 @@ def read_action(draft: Draft) -> tuple[Action | None, str]:
         encoded = msgspec.json.encode(draft.action)
         if len(encoded) > limits.DRAFT_MAX_BYTES:
             return None, f"{len(encoded)} bytes are no action; at most {limits.DRAFT_MAX_BYTES}"
-        return _decoder.decode(encoded), ""
+        action = _decoder.decode(encoded)
+        msgspec.msgpack.encode(action)  # a snapshot must be able to say it: no integers over 64 bits
+        return action, ""
     except Exception as error:
         return None, clean(f"not an action: {error}", 300)
 

@@ -134,6 +134,8 @@ def _rejected(facts: Facts, action: Action, now_ms: int) -> Proposal | None:
     target, kind = target_of(action), classify(facts, action)
     since_ms = now_ms - facts.settings.approval_ttl_ms
     for other in reversed(facts.proposals.values()):
+        if other.created_ms <= since_ms - facts.settings.approval_ttl_ms:
+            break  # it can't have been open as late as that
         if other.state is not ProposalState.rejected or other.action is None or (other.ended_ms or 0) <= since_ms:
             continue
         if target_of(other.action) == target and classify(facts, other.action) == kind:
