@@ -53,6 +53,17 @@ def shown_key(key: str) -> str:
     return _SHOWN.get(key, key.replace("ctrl+", "^"))
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What the palette or a jump can find."""
+
+    id: str
+    name: str
+    does: str = ""
+    note: str = ""  # the key, or what kind of thing it is
+    why_not: str = ""
+
+
 def bindings(acts: Iterable[Act]) -> list[BindingType]:
     return [Binding(act.keys, f"app.perform('{act.id}')", act.label, show=False, id=act.id) for act in acts]
 

@@ -14,8 +14,7 @@ from textual.containers import Container
 from agentorch.errors import ClientError, ServerRefused
 from agentorch.schemas.supervision import ProposalDocument
 from agentorch.tui import frame, pages
-from agentorch.tui.actions import GLOBAL, Act, bindings
-from agentorch.tui.dialogs.dialog import Still
+from agentorch.tui.actions import GLOBAL, Act, Entry, bindings
 from agentorch.tui.feed import Feed, connect
 from agentorch.tui.pending import Held, Pending
 from agentorch.tui.screens.page import Page
@@ -23,6 +22,7 @@ from agentorch.tui.spans import Line, line, spread
 from agentorch.tui.stage import Stage
 from agentorch.tui.theme import THEMES, Palette, theme
 from agentorch.tui.view import View
+from agentorch.tui.widgets.lines import Still
 
 GRACE_S: Final = 3.0
 NOTICE_S: Final = 6.0
@@ -288,7 +288,7 @@ class AgentorchApp(Stage):
             await page.remove()
 
     def do_palette(self) -> None:
-        from agentorch.tui.dialogs.palette import Entry, Finder
+        from agentorch.tui.dialogs.palette import Finder
 
         off = self._off()
         acts = (*self._acts(), *(act for act in GLOBAL if act.id != "app.palette"))

@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final, Literal, Protocol
 
 from agentorch.errors import ClientError, ServerRefused, ServerUnreachable
@@ -96,13 +97,13 @@ class Feed:
 
     def __init__(
         self,
-        api: Api,
+        make_api: Callable[[], Api],
         *,
         read_only: bool = False,
         clock: Callable[[], float] = time.time,
         chance: random.Random | None = None,
     ) -> None:
-        self.api = api
+        self._make_api = make_api
         self.read_only = read_only
         self.snapshot: SnapshotDocument | None = None
         self.link = Link(since=clock())
@@ -114,6 +115,11 @@ class Feed:
         self._skew_s = 0.0
         self._news = asyncio.Event()
         self._hurry = asyncio.Event()
+
+    @cached_property
+    def api(self) -> Api:
+        """Made when it is first needed: the frame is painted before the HTTP library is even imported."""
+        return self._make_api()
 
     def now(self) -> float:
         """The server's time, seconds since the epoch; of a recording, the time of what is shown."""
@@ -146,6 +152,9 @@ class Feed:
                 await self._follow()
             except* ClientError as group:
                 why = str(group.exceptions[0])
+            except* ValueError as group:
+                # A server of another version: say so and go on trying, as with one that is gone.
+                why = f"its answer can't be read: {group.exceptions[0]}"
             self._lost(why)
             await self._pause()
 
@@ -222,6 +231,10 @@ def is_gone(error: ClientError) -> bool:
 
 def connect(base_url: str, key: str | None, *, read_only: bool = False) -> Feed:
     """A feed from a real server; nothing is sent before `run`."""
-    from agentorch.client import Client
 
-    return Feed(Client(base_url, key), read_only=read_only)
+    def make() -> Api:
+        from agentorch.client import Client
+
+        return Client(base_url, key)
+
+    return Feed(make, read_only=read_only)

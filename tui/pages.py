@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from agentorch.tui.actions import SCREENS
-from agentorch.tui.dialogs.palette import Entry
+from agentorch.tui.actions import SCREENS, Entry
 from agentorch.tui.screens.page import Page
 from agentorch.tui.spans import plain
 from agentorch.tui.stage import Stage

@@ -232,7 +232,7 @@ class RecordedFeed(Feed):
     def __init__(self, recording: dict[str, Any], *, read_only: bool = False) -> None:
         self.recorded = RecordedApi(recording)
         moment = self.recorded.now_snapshot.server_time
-        super().__init__(self.recorded, read_only=read_only, clock=lambda: moment)
+        super().__init__(lambda: self.recorded, read_only=read_only, clock=lambda: moment)
 
     @classmethod
     def read(cls, path: Path, *, read_only: bool = False) -> RecordedFeed:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from rich.style import Style
 from textual.color import Color
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 TOKENS = ("foreground", "dim", "primary", "success", "warning", "error", "agent", "human", "guard")
 SURFACES = ("background", "surface", "panel")
@@ -81,6 +81,8 @@ COLOURS: dict[str, dict[str, str]] = {"night": _NIGHT, "day": _DAY, "colour-blin
 def theme(name: str) -> Theme:
     """The theme in the terms of Textual; its style sheet uses `$dim`, `$track`, `$agent` and so on."""
     colours = COLOURS[name]
+    # Textual's own style sheets name more variables where colours are the terminal's.
+    base = BUILTIN_THEMES["ansi-dark"].variables if name == "ansi" else {}
     own = {key: colours[key] for key in ("dim", "track", "agent", "human", "guard")}
     quiet = {
         "scrollbar": colours["track"],
@@ -108,7 +110,7 @@ def theme(name: str) -> Theme:
         panel=colours["panel"],
         dark=name != "day",
         ansi=name == "ansi",
-        variables=own | quiet,
+        variables=base | own | quiet,
     )
 
 

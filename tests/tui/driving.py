@@ -37,12 +37,13 @@ def make_app(changed: dict[str, Any] | None = None, *, read_only: bool = False, 
 
 async def settle(app: AgentorchApp, pilot: Pilot[Any]) -> None:
     """Until the app has nothing left to do but wait for its feed and its timers."""
-    for _ in range(3):
-        await pilot.pause()
-        busy = [worker for worker in app.workers if worker.group != "feed" and not worker.is_finished]
-        if busy:
-            await app.workers.wait_for_complete(busy)
     await pilot.pause()
+    for _ in range(3):
+        busy = [worker for worker in app.workers if worker.group != "feed" and not worker.is_finished]
+        if not busy:
+            return
+        await app.workers.wait_for_complete(busy)
+        await pilot.pause()
 
 
 def screen_text(app: AgentorchApp) -> list[str]:
@@ -80,3 +81,17 @@ def drive(app: AgentorchApp, scenario: Any, size: tuple[int, int] = (120, 36)) -
             await scenario(app, pilot)
 
     asyncio.run(run())
+
+
+async def type_keys(app: AgentorchApp, pilot: Pilot[Any], keys: str) -> None:
+    """Press keys one after the other, each when the one before has had its effect."""
+    for key in keys.split():
+        await pilot.press(key)
+        await settle(app, pilot)
+
+
+def sent(app: AgentorchApp) -> list[tuple[str, dict[str, Any]]]:
+    """What the recorded server was asked to change."""
+    feed = app.feed
+    assert isinstance(feed, RecordedFeed)
+    return feed.recorded.sent

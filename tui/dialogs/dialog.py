@@ -16,20 +16,9 @@ from textual.widgets import Input
 
 from agentorch.tui.spans import Line, Span, line, wrap
 from agentorch.tui.stage import stage
-from agentorch.tui.widgets.lines import Lines
+from agentorch.tui.widgets.lines import Lines, Still
 
 Result = TypeVar("Result")
-
-
-class Still(Lines):
-    """Lines that are given."""
-
-    def __init__(self, draw: Callable[[int], list[Line]], *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._draw = draw
-
-    def lines(self, width: int, height: int) -> list[Line]:
-        return self._draw(width)
 
 
 class Dialog(ModalScreen[Result | None]):

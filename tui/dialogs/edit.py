@@ -9,8 +9,9 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Input
 
 from agentorch.schemas.supervision import ProposalDocument
-from agentorch.tui.dialogs.dialog import Dialog, Still
+from agentorch.tui.dialogs.dialog import Dialog
 from agentorch.tui.spans import Line, fit, line, plain, wrap
+from agentorch.tui.widgets.lines import Still
 
 
 def allowed_range(field: dict[str, Any]) -> str:

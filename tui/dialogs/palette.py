@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Input
 
-from agentorch.tui.dialogs.dialog import Dialog, Still
+from agentorch.tui.actions import Entry
+from agentorch.tui.dialogs.dialog import Dialog
 from agentorch.tui.spans import Line, Span, fit, line
+from agentorch.tui.widgets.lines import Still
 from agentorch.tui.widgets.table import Column, Table, text_cell
 
 LISTED = 200
-
-
-@dataclass(frozen=True)
-class Entry:
-    id: str
-    name: str
-    does: str = ""
-    note: str = ""  # the key, or what kind of thing it is
-    why_not: str = ""
 
 
 def score(typed: str, name: str) -> int:

@@ -9,7 +9,7 @@ from agentorch.schemas.supervision import NoteDocument, ProposalDocument
 from agentorch.tui import glyphs, words
 from agentorch.tui.frame import urgency
 from agentorch.tui.screens.trends import short
-from agentorch.tui.spans import Line, Span, beside, cells, clip, fit, line, plain, wrap
+from agentorch.tui.spans import Line, Span, beside, cells, clip, fit, line, plain, width_of, wrap
 from agentorch.tui.view import View
 from agentorch.tui.widgets.plot import Axes, Series, plot
 
@@ -35,6 +35,7 @@ _LESS = (
 )
 _MORE = ("utiliz", "utilis", "busy", "finish", "throughput", "done", "hit", "saved", "succeeded")
 _NUMBER = re.compile(r"[-+]?[$]?\s*([\d][\d  ,]*\.?\d*)")
+_SIGNS = {"better": "+", "worse": "-", "same": "=", "": ""}
 _SETTLED = {
     "done": (glyphs.DONE, "success"),
     "approved": (glyphs.DONE, "success"),
@@ -135,7 +136,7 @@ def _risk_line(view: View, proposal: ProposalDocument) -> Line:
 def body(view: View, proposal: ProposalDocument, width: int) -> list[Line]:
     """Everything else, in the order in which an approver needs it."""
     if width >= TWO_COLUMNS:
-        left_width = width * 5 // 9
+        left_width = width // 2 - 1
         left = [*_why(proposal, left_width), *_change(proposal, left_width), *_rest(view, proposal, left_width)]
         right_width = width - left_width - 3
         right = [*_forecast(view, proposal, right_width), *_impact(proposal, right_width)]
@@ -196,6 +197,8 @@ def _forecast(view: View, proposal: ProposalDocument, width: int) -> list[Line]:
         goal=pool.target_wait_s if pool else None,
         now=split if ahead else None,
     )
+    if width_of(legend) > width:
+        return [[], legend[:1], legend[2:], *plot(series, axes, width, PLOT_ROWS)]
     return [[], legend, *plot(series, axes, width, PLOT_ROWS)]
 
 
@@ -203,10 +206,12 @@ def _impact(proposal: ProposalDocument, width: int) -> list[Line]:
     rows = impact_rows(proposal)
     if not rows:
         return [*_section("Impact"), line(("  not computed yet", "dim"))]
-    name = min(max(cells(measure) for measure, _, _ in rows), max(12, width - 38))
     first = max(cells(before) for _, before, _ in rows)
     second = max(cells(after) for _, _, after in rows)
-    lines = _section("Impact", "doing nothing " + glyphs.ARROW + " approved, as the twin predicts")
+    signs = width < 50  # no room for words
+    room = width - first - second - (9 if signs else 15)
+    name = max(8, min(room, max(cells(measure) for measure, _, _ in rows)))
+    lines = _section("Impact", "as the twin predicts")
     for measure, before, after in rows:
         word, look = judged(measure, before, after)
         lines.append(
@@ -217,7 +222,7 @@ def _impact(proposal: ProposalDocument, width: int) -> list[Line]:
                 fit(before, first, right=True),
                 (f" {glyphs.ARROW} ", "dim"),
                 (fit(after, second), f"{look} bold".strip()),
-                (f"  {word}", look),
+                (f"  {_SIGNS[word] if signs else word}", look),
             )
         )
     return lines

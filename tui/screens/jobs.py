@@ -14,7 +14,7 @@ from agentorch.errors import ClientError
 from agentorch.schemas.documents import JobDocument
 from agentorch.tui import glyphs, words
 from agentorch.tui.actions import Act, bindings
-from agentorch.tui.dialogs.dialog import Choice, Option, Prompt, Still
+from agentorch.tui.dialogs.dialog import Choice, Option, Prompt
 from agentorch.tui.screens import job_filter
 from agentorch.tui.screens.page import Page
 from agentorch.tui.screens.summaries import job_note
@@ -22,6 +22,7 @@ from agentorch.tui.spans import Line, Span, clip, clip_line, fit, line, plain, s
 from agentorch.tui.stage import Stage
 from agentorch.tui.view import View
 from agentorch.tui.widgets.bars import gauge
+from agentorch.tui.widgets.lines import Still
 from agentorch.tui.widgets.table import Column, Table, text_cell
 
 PAGE_ROWS: Final = 200

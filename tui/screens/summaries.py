@@ -136,7 +136,7 @@ def decision_line(view: View, row: LogLine, width: int) -> Line:
     head = [
         Span(view.clock(row.at, seconds=wide) + " ", "dim"),
         Span(f"{sign} ", look),
-        Span(fit(plain(row.verb), 9) + " ", look),
+        Span(fit(plain(row.verb), 10) + " ", look),
     ]
     room = width - sum(len(span.text) for span in head) - 2
     click = f"app.open_decision({row.cycle})" if row.cycle is not None else ""
@@ -169,15 +169,16 @@ def budgets(view: View, width: int, height: int) -> list[Line]:
     if not shown:
         return [line(("no budgets", "dim"))]
     lines = []
+    names = min(10, max(len(budget.tenant) for budget in shown))
     for budget in shown:
         cap = budget.hard_cap_usd
         share = budget.spent_usd / cap if cap else None
         look = level(share) if share is not None else "dim"
         note, note_look = budget_note(budget)
-        bar = max(6, min(24, width - 44))
+        bar = max(5, min(24, width - names - 34))
         lines.append(
             [
-                Span(fit(plain(budget.tenant), 10) + " ", "bold", "app.go('costs')"),
+                Span(fit(plain(budget.tenant), names) + " ", "bold", "app.go('costs')"),
                 *gauge(share, bar, look),
                 Span(f"{words.percent(share * 100) if share is not None else words.UNKNOWN:>5} ", look),
                 Span(f"{words.usd(budget.spent_usd) + (f'/{words.usd(cap)[1:]}' if cap else ''):<12}", "dim"),

@@ -20,10 +20,9 @@ def wait_look(wait_s: float, target_s: float) -> str:
 
 
 def target_wait_s(view: View) -> float | None:
-    """The tightest target of a pool that has work; None without pools."""
-    pools = view.snapshot.pools
-    busy = [pool.target_wait_s for pool in pools if pool.queued or pool.running]
-    return min(busy or [pool.target_wait_s for pool in pools], default=None)
+    """The target of the pool that is furthest over its own, or nearest to it; None without pools."""
+    worst = max(view.snapshot.pools, key=lambda pool: pool.wait_s_p95 / max(pool.target_wait_s, 0.001), default=None)
+    return worst.target_wait_s if worst is not None else None
 
 
 def key_figures(view: View, width: int, height: int) -> list[Line]:

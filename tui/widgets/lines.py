@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ClassVar
+
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.color import Color
 from textual.geometry import Region, Size
+from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollBarRender
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -30,6 +35,20 @@ def strip_of(
     if gap > 0:
         segments.append(Segment(" " * gap, palette.style("", ground, selected=selected)))
     return Strip(segments, width)
+
+
+class PlainBar(ScrollBarRender):
+    """A scroll bar of whole cells, for terminals without block characters."""
+
+    VERTICAL_BARS: ClassVar[list[str]] = [" "] * 8
+    HORIZONTAL_BARS: ClassVar[list[str]] = [" "] * 8
+
+
+def plain_scroll_bar(view: ScrollView) -> None:
+    """Give `view` an ASCII scroll bar where the app is in ASCII; called before its first paint."""
+    if stage(view).ascii_only:
+        # Declared for the class, read through the instance.
+        view.vertical_scrollbar.renderer = PlainBar  # type: ignore[misc]
 
 
 class Lines(Widget):
@@ -97,3 +116,14 @@ class Lines(Widget):
             ascii_only=app.ascii_only,
             selected=y == self.selected_row,
         )
+
+
+class Still(Lines):
+    """Lines that are given."""
+
+    def __init__(self, draw: Callable[[int], list[Line]], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._draw = draw
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        return self._draw(width)

@@ -12,7 +12,7 @@ from textual.strip import Strip
 
 from agentorch.tui.spans import Line
 from agentorch.tui.stage import stage
-from agentorch.tui.widgets.lines import strip_of
+from agentorch.tui.widgets.lines import plain_scroll_bar, strip_of
 
 
 class Pager(ScrollView, can_focus=True):
@@ -36,8 +36,13 @@ class Pager(ScrollView, can_focus=True):
         self.follow = False
         self.found: int | None = None  # this line is drawn on the selection's background
 
+    @property
+    def room(self) -> int:
+        """Cells beside the scroll bar."""
+        return self.scrollable_content_region.width
+
     def repaint(self) -> None:
-        width = self.size.width
+        width = self.room
         if not width:
             return
         fresh = self._draw(width)
@@ -63,15 +68,19 @@ class Pager(ScrollView, can_focus=True):
     def drawn(self) -> list[Line]:
         return self._lines
 
+    def on_mount(self) -> None:
+        plain_scroll_bar(self)
+
     def on_resize(self, event: events.Resize) -> None:
         self._width = -1
         self.repaint()
 
     def render_line(self, y: int) -> Strip:
+        if self.room != self._width:
+            # The scroll bar came or went.
+            self.call_after_refresh(self.repaint)
         at = int(self.scroll_offset.y) + y
         spans = self._lines[at] if at < len(self._lines) else []
         app = stage(self)
         ground = self.background_colors[1]
-        return strip_of(
-            spans, self.size.width, app.palette, ground, ascii_only=app.ascii_only, selected=at == self.found
-        )
+        return strip_of(spans, self.room, app.palette, ground, ascii_only=app.ascii_only, selected=at == self.found)

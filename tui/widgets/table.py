@@ -20,7 +20,7 @@ from textual.strip import Strip
 
 from agentorch.tui.spans import Line, Span, fit, pad_line
 from agentorch.tui.stage import stage
-from agentorch.tui.widgets.lines import strip_of
+from agentorch.tui.widgets.lines import plain_scroll_bar, strip_of
 
 Row = TypeVar("Row")
 
@@ -133,11 +133,14 @@ class Table(ScrollView, Generic[Row], can_focus=True):
     def repaint(self) -> None:
         self.refresh()
 
+    def on_mount(self) -> None:
+        plain_scroll_bar(self)
+
     def on_resize(self, event: events.Resize) -> None:
         self.virtual_size = Size(event.size.width, len(self.rows) + self._head)
 
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
+        width = self.scrollable_content_region.width  # beside the scroll bar
         if self._layout[0] != width:
             self._layout = (width, laid_out(self.columns, width))
         if y < self._head:
