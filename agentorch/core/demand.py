@@ -13,9 +13,10 @@ import msgspec
 from agentorch.core import fit
 from agentorch.core.facts import Facts
 from agentorch.core.placement import pool_obstacle
+from agentorch.core.queue import order_key
 from agentorch.core.state import State
 from agentorch.model.fleet import Pool, Worker, WorkerState
-from agentorch.model.jobs import Job, Reason, Resources
+from agentorch.model.jobs import TIER_RANK, Job, Reason, Resources
 
 #: Shares of a worker are counted in thousandths, so that sums are exact.
 WHOLE = 1_000
@@ -60,11 +61,17 @@ def demand(state: State, now_ms: int) -> Demand:
     return _Measure(state, now_ms).demand()
 
 
+def _urgency(line: tuple[Job, int]) -> tuple[int, int, int]:
+    head = line[0]
+    return TIER_RANK[head.spec.tier], order_key(head), head.number
+
+
 class _Measure:
     def __init__(self, state: State, now_ms: int) -> None:
         self.facts = state.facts
         state.queue.wake(now_ms)  # jobs whose start time has come stand in line from now on
-        self.lines = state.queue.lines()
+        # In an order of its own: that of the index depends on when it was built, and a verdict must come out again.
+        self.lines = sorted(state.queue.lines(), key=_urgency)
         self.load: Counter[str] = Counter()  # thousandths of workers
         self.queued: Counter[str] = Counter()
         self.blocked: Counter[str] = Counter()
