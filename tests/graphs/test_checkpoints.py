@@ -117,6 +117,26 @@ def test_harm_done_while_pending_loses_nothing(
     asyncio.run(after(*pending))
 
 
+@pytest.mark.parametrize("harm", NOTICED_AT_START, ids=lambda harm: harm.__name__)
+def test_opening_says_what_was_wrong_and_serves(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "checkpoints.db"
+        troubles = []
+        for _ in range(3):
+            checkpoints = Checkpoints(path)
+            try:
+                troubles.append(await checkpoints.open())
+                assert await checkpoints.threads() == set()
+            finally:
+                await checkpoints.close()
+            if len(troubles) == 1:
+                harm(path)
+        assert [bool(trouble) for trouble in troubles] == [False, True, False]
+        assert "checkpoints.db.unusable" in troubles[1]
+
+    asyncio.run(scenario())
+
+
 def test_damage_under_a_running_supervisor_loses_nothing(stage: Stage, tmp_path: Path) -> None:
     async def scenario() -> None:
         checkpoints = tmp_path / "checkpoints.db"
