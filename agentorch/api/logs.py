@@ -67,23 +67,18 @@ async def _follow(
 ) -> AsyncIterator[bytes]:
     services.hub.subscribers += 1
     try:
-        number = attempt or 0
+        shown = 0  # the newest attempt that has been shown to its end
         while not services.hub.closed:
             job = (await services.source.view()).facts.jobs.get(job_id)
             if job is None:
                 break
-            if number == 0 and job.attempts_made:
-                number = job.attempts_made
-            if number:
+            number = attempt or (shown + 1 if shown else job.attempts_made)
+            if shown < number <= job.attempts_made:
                 async for data in _attempt(services, job_id, number, stream, offset):
                     yield data
-                job = (await services.source.view()).facts.jobs.get(job_id)
-                if attempt or job is None:
-                    break
-                if job.attempts_made > number:
-                    number, offset = number + 1, 0
-                    continue
-            if job.state in FINISHED:
+                shown, offset = number, 0
+                continue
+            if job.state in FINISHED or (attempt and shown):
                 break
             yield await _quiet(services, limits.SSE_HEARTBEAT_MS / 1000)
         yield b"event: end\ndata: {}\n\n"

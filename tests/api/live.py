@@ -118,7 +118,7 @@ class Live:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except BaseException as error:  # noqa: BLE001 - the test that waits for us must hear of it
+        except BaseException as error:
             if not self._up.done():
                 self._up.set_exception(error)
             raise
@@ -129,6 +129,18 @@ class Live:
         async with _serving(self):
             self._up.set_result(None)
             await self._stop.wait()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says when it is up."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
 
 
 def _environment(job: Job) -> dict[str, str]:
@@ -163,10 +175,9 @@ async def _serving(live: Live) -> AsyncIterator[None]:
         settings = ServerSettings("127.0.0.1", 0, live.folder, live.allowed_hosts)
         app = live.app = create_app(runtime, secret=SECRET, settings=settings)
         config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
-        server = uvicorn.Server(config)
+        server = _Server(config)
         task = asyncio.create_task(server._serve([listener]))
-        while not server.started:
-            await asyncio.sleep(0)
+        await server.up.wait()
         yield
         await app.aclose()
         server.should_exit = True

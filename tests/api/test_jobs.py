@@ -24,7 +24,9 @@ async def ended(client: Client, job_id: str, after: int = 0) -> JobDocument:
 def test_a_job_runs_and_tells_everything_of_itself(server: Live) -> None:
     async def scenario() -> None:
         async with server.client() as client:
-            job = await client.submit({"command": "echo out; echo err >&2; exit 3", "name": "say", "labels": {"a": "b"}})
+            job = await client.submit(
+                {"command": "echo out; echo err >&2; exit 3", "name": "say", "labels": {"a": "b"}}
+            )
             assert (job.state, job.tenant, job.tier) == ("queued", "default", "standard")
             found = await ended(client, job.id)
             assert (found.state, found.exit_code, found.cause, found.attempt) == ("failed", 3, "error", 1)
@@ -57,7 +59,9 @@ def test_fifty_at_once_with_one_key_make_one_job(server: Live) -> None:
             assert statuses == [200] * 49 + [201]
             assert len({answer.json()["id"] for answer in answers}) == 1
             reordered = b'{ "name": "once",\n "command": ["true"] }'
-            same = await http.post("/v1/jobs", content=reordered, headers={**headers, "content-type": "application/json"})
+            same = await http.post(
+                "/v1/jobs", content=reordered, headers={**headers, "content-type": "application/json"}
+            )
             assert same.status_code == 200
             other = await http.post("/v1/jobs", json={**body, "priority": 60}, headers=headers)
             assert other.status_code == 422
@@ -155,7 +159,12 @@ def test_explain_prints_every_predicate_of_every_pool(server: Live) -> None:
 def test_a_plan_is_priced_and_a_moved_world_is_refused(server: Live) -> None:
     async def scenario() -> None:
         async with server.client() as client:
-            body = {"command": ["true"], "pool_labels": {"disk": "fast"}, "resources": {"cpus": 4}, "max_duration": "2h"}
+            body = {
+                "command": ["true"],
+                "pool_labels": {"disk": "fast"},
+                "resources": {"cpus": 4},
+                "max_duration": "2h",
+            }
             offered = await client.plan(body)
             assert offered.feasible
             best = offered.offers[0]
