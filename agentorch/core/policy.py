@@ -148,6 +148,33 @@ def _relief(observation: Observation, pool: PoolFacts) -> Iterator[Draft]:
         )
     elif elsewhere is not None:
         yield elsewhere
+    else:
+        yield from _overflow(observation, pool)
+
+
+def _overflow(observation: Observation, pool: PoolFacts) -> Iterator[Draft]:
+    """Grow another pool that this one's queued jobs may run in, the cheapest first: this one is as big as it may be."""
+    mine = [job for job in observation.queued if job.pool == pool.name]
+    others = [
+        other
+        for other in observation.pools
+        if other.name != pool.name and _is_ours(other) and other.target < other.max_workers and not other.idle
+    ]
+    others.sort(key=lambda other: (other.price_usd_micros_per_hour is None, other.price_usd_micros_per_hour or 0))
+    for other in others:
+        movable = sum(1 for job in mine if other.name in job.pools)
+        if not movable:
+            continue
+        step = max(limits.SCALE_UP_STEP, other.target * limits.SCALE_UP_SHARE_PERCENT // 100)
+        workers = min(other.max_workers, other.target + min(step, max(1, pool.need - pool.target)))
+        yield _draft(
+            Scale(pool=other.name, workers=workers),
+            f"{pool.queued} jobs wait in {pool.name}, {_wait(pool)}; it needs {pool.need} workers and may have no more "
+            f"than {pool.max_workers}. {movable} of those looked at may run in {other.name}.",
+            [_numbers(pool), _numbers(other)],
+            [f"do nothing: the oldest job has waited {pool.oldest_wait_s:.0f} s"],
+        )
+        return
 
 
 def _reroute(observation: Observation, pool: PoolFacts) -> Draft | None:

@@ -33,6 +33,7 @@ class GuardrailSettings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only
     poison_workers: int = limits.POISON_WORKERS
     pool_failed_starts_pause: int = limits.POOL_FAILED_STARTS_PAUSE
     device_temperature_limit_c: int = limits.DEVICE_TEMPERATURE_LIMIT_C
+    ask_above_usd_micros_per_hour: int = limits.ASK_ABOVE_USD_MICROS_PER_HOUR
     always_ask: tuple[str, ...] = ()  # kinds of action that a person must always be asked about, such as `scale`
 
 
@@ -60,6 +61,7 @@ BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "poison_workers": (1, limits.POISON_WORKERS),
     "pool_failed_starts_pause": (1, limits.POOL_FAILED_STARTS_PAUSE),
     "device_temperature_limit_c": (0, limits.DEVICE_TEMPERATURE_LIMIT_C),
+    "ask_above_usd_micros_per_hour": (0, limits.ASK_ABOVE_USD_MICROS_PER_HOUR),
 }
 
 #: What `always_ask` may name: the kinds of `model.proposals.Action`.

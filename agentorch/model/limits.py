@@ -101,6 +101,7 @@ UNHEALTHY_HALT_PERCENT: Final = 45
 UNHEALTHY_HALT_WORKERS: Final = 3
 POOL_FAILED_STARTS_PAUSE: Final = 5
 DEVICE_TEMPERATURE_LIMIT_C: Final = 90
+ASK_ABOVE_USD_MICROS_PER_HOUR: Final = 10_000_000  # growth that adds more than this an hour is asked
 
 # -- API
 PAGE_DEFAULT: Final = 100

@@ -68,8 +68,12 @@ def elapse(world: World, rng: random.Random) -> None:
     for _ in range(rng.choice([0, 1, 5, 400])):
         world.tick(9)
         for name in list(world.facts.running):
-            if world.job(name).stop_cause is not None:
+            job = world.job(name)
+            longest_ms = job.spec.max_duration_ms
+            if job.stop_cause is not None:
                 world.end(name, Cause.error, None, signal=15)
+            elif longest_ms is not None and world.now_ms + 9_000 > job.attempts[-1].ordered_ms + longest_ms:
+                world.end(name, Cause.timeout, None, signal=15)
 
 
 STEPS: list[Callable[[World, random.Random], object]] = [

@@ -35,6 +35,8 @@ def _growth(case: Case, pool: Pool) -> Note:
     room = sum(max(0, money.headroom(tenant) or 0) for tenant in active)
     if unused > room:
         return deny("G7", f"{adds}; unused workers would cost {money.usd(unused)} an hour, {money.usd(room)} is left")
+    if price * case.grows_by > case.settings.ask_above_usd_micros_per_hour:
+        return ask("G7", f"{adds}; more than {money.usd(case.settings.ask_above_usd_micros_per_hour)} is asked")
     return allow("G7", f"{adds}; {money.usd(room)} is left under the caps")
 
 

@@ -9,6 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from agentorch.model import events as ev
 from agentorch.model.jobs import JobSpec
 from agentorch.model.proposals import (
@@ -185,7 +187,7 @@ def _mode_changed(books: Books, event: ev.ModeChanged) -> None:
 
 
 def _judged(books: Books, event: ev.ProposalJudged | ev.ProposalChanged) -> None:
-    books.proposals[event.proposal.id] = event.proposal
+    books.proposals[event.proposal.id] = msgspec.structs.replace(event.proposal)  # an edit is noted in the copy
     books.states[event.proposal.id] = event.proposal.state
     books.answered.discard(event.proposal.id)
 
