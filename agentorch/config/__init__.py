@@ -1,5 +1,7 @@
 """Settings: one frozen object, read once and passed down. Nothing else reads the environment.
 
+Owns where values come from and what they may be. Must never loosen a guardrail, hold a secret, or be read twice.
+
 Later wins: built-in defaults, the user's file (`$XDG_CONFIG_HOME/agentorch/agentorch.toml`), the project's file
 (`agentorch.toml` in the working directory, or the file named by `--config` or AGENTORCH_CONFIG), variables
 `AGENTORCH_<SECTION>_<KEY>`, flags. Every value remembers where it came from. A mistake is refused with the file, key
