@@ -223,7 +223,7 @@ def test_a_question_that_the_world_answered_is_withdrawn(world: Supervised) -> N
     world.ask(cmd.CordonWorker(worker="cpu-0", cordoned=True, by="bob"))
     world.tick()
     assert world.proposal(proposal).state == "denied"
-    assert last(world, ev.ActionRefused).notes == ("target: cpu-0 is cordoned already",)
+    assert last(world, ev.ActionRefused).notes[0] == "target: cpu-0 is cordoned already"
 
 
 def test_a_yes_to_a_world_that_moved_is_never_carried_out(world: Supervised) -> None:
@@ -304,7 +304,7 @@ def test_a_class_is_narrowed_in_number_and_a_priority_towards_the_present(world:
     world.ask(cmd.SetMode(mode=Mode.approve, by="ann"))
     jobs = [world.submit(priority=50) for _ in range(30)]
     route, hurry = world.hand_in(
-        Reroute(pool="other", from_pool="cpu", at_most=3), Reschedule(job=jobs[0], change="priority", priority=90)
+        Reroute(pool="other", from_pool="cpu", at_most=3), Reschedule(job=jobs[29], change="priority", priority=90)
     )
     for proposal, edits in ((route, {"at_most": 4}), (hurry, {"priority": 91}), (hurry, {"priority": 50})):
         with pytest.raises(Refused) as refused:
@@ -315,7 +315,7 @@ def test_a_class_is_narrowed_in_number_and_a_priority_towards_the_present(world:
     world.carry_out(route)
     world.carry_out(hurry)
     assert [name for name in jobs if world.job(name).route_pool == "other"] == jobs[:1]
-    assert world.job(jobs[0]).priority == 51
+    assert world.job(jobs[29]).priority == 51
 
 
 # -- the inbox

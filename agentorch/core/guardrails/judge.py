@@ -90,14 +90,19 @@ def judge(
 # -- rulings: the verdict with the mode and the inbox in it
 
 
-def ruling(state: State, action: Action, now_ms: int, *, earlier: tuple[Action, ...], judged: int) -> Verdict:
-    """The verdict on a new proposal. `judged`: how many of its cycle were judged before it."""
+def ruling(
+    state: State, action: Action, now_ms: int, *, earlier: tuple[Action, ...], judged: int, asked: int = 0
+) -> Verdict:
+    """The verdict on a new proposal. `judged`: how many of its cycle were judged before it. `asked`: questions that
+    are not in the inbox yet and count as if they were."""
     facts = state.facts
     notes = [*judge(state, action, now_ms, earlier=earlier).notes]
     if judged >= limits.PROPOSALS_PER_CYCLE:
         notes.append(deny("G5", f"more than {limits.PROPOSALS_PER_CYCLE} proposals in one cycle"))
     notes.extend(_mode(facts))
-    notes.extend(_inbox(facts, action, verdict_of(notes), now_ms))
+    notes.extend(_inbox(facts, action, now_ms))
+    if verdict_of(notes).ruling is Ruling.ask and facts.mode is not Mode.observe:
+        notes.extend(_room(facts, action, asked))
     return verdict_of(notes)
 
 
@@ -107,11 +112,11 @@ def _mode(facts: Facts) -> list[Note]:
     return [ask("mode", "in mode approve every action is asked")] if facts.mode is Mode.approve else []
 
 
-def _inbox(facts: Facts, action: Action, verdict: Verdict, now_ms: int) -> list[Note]:
-    """A target has one proposal at a time, and people are not flooded."""
+def _inbox(facts: Facts, action: Action, now_ms: int) -> list[Note]:
+    """A target has one proposal at a time, and what a person rejected is not asked again at once."""
     target = target_of(action)
-    pending = [facts.proposals[name] for name in facts.unsettled]
-    for other in pending:
+    for name in facts.unsettled:
+        other = facts.proposals[name]
         if other.action is None or target_of(other.action) != target:
             continue
         if other.state is not ProposalState.open:
@@ -119,14 +124,16 @@ def _inbox(facts: Facts, action: Action, verdict: Verdict, now_ms: int) -> list[
         if other.action == action:
             return [deny("duplicate", f"{other.id} asks for the same and waits for an answer")]
     refused = _rejected(facts, action, now_ms)
-    if refused is not None:
-        return [deny("duplicate", f"{refused.id} asked for that, and a person said no")]
-    waiting = [other for other in pending if other.state is ProposalState.open]
-    others = sum(1 for other in waiting if other.action is None or target_of(other.action) != target)
+    return [deny("duplicate", f"{refused.id} asked for that, and a person said no")] if refused is not None else []
+
+
+def _room(facts: Facts, action: Action, asked: int) -> list[Note]:
+    """People are not flooded. A question that this one takes the place of does not count."""
+    waiting = [facts.proposals[name] for name in facts.unsettled]
+    waiting = [other for other in waiting if other.state is ProposalState.open]
+    others = asked + sum(1 for other in waiting if other.action and target_of(other.action) != target_of(action))
     most = facts.settings.pending_approvals_max
-    if verdict.ruling is Ruling.ask and facts.mode is not Mode.observe and others >= most:
-        return [deny("pending-cap", f"{others} approvals wait already; at most {most}")]
-    return []
+    return [deny("pending-cap", f"{others} approvals wait already; at most {most}")] if others >= most else []
 
 
 def _rejected(facts: Facts, action: Action, now_ms: int) -> Proposal | None:
@@ -179,14 +186,14 @@ def is_stale(facts: Facts, proposal: Proposal) -> bool:
 def preview(state: State, drafts: tuple[Draft, ...], now_ms: int) -> list[Verdict]:
     """What would be said of these drafts together, now, had they been handed in. Records nothing."""
     earlier, judged = earlier_in_cycle(state.facts, state.facts.cycle)
-    out = []
+    out: list[Verdict] = []
     for draft in drafts:
         action, why = read_action(draft)
         if action is None:
             out.append(malformed(why))
             continue
-        verdict = ruling(state, action, now_ms, earlier=earlier, judged=judged)
-        judged += 1
+        asked = sum(1 for said in out if said.ruling is Ruling.ask)
+        verdict = ruling(state, action, now_ms, earlier=earlier, judged=judged + len(out), asked=asked)
         if verdict.ruling is not Ruling.deny:
             earlier = (*earlier, action)
         out.append(verdict)
