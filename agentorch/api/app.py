@@ -92,8 +92,10 @@ def _fastapi(services: Services, extra_routes: Sequence[BaseRoute]) -> FastAPI:
     )
     app.state.services = services
     problems.install(app)
-    for module in (routes_jobs, routes_fleet, routes_supervisor, routes_system):
-        app.include_router(module.router)
+    routers = [module.router for module in (routes_jobs, routes_fleet, routes_supervisor, routes_system)]
+    for router in routers:
+        app.include_router(router)
+    app.state.routes = [route for router in routers for route in router.routes]
     app.router.routes.extend(extra_routes)
     openapi.install(app)
     return app

@@ -145,7 +145,19 @@ def of_exception(error: Exception) -> Response:
 
 
 async def _handle(request: Request, error: Exception) -> Response:
-    return of_exception(error)
+    answer = of_exception(error)
+    if answer.status_code == 405:
+        answer.headers["allow"] = ", ".join(_allowed_methods(request))
+    return answer
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Of every route with this path: Starlette itself names those of the first one only."""
+    found: set[str] = set()
+    for route in request.app.state.routes:
+        if route.path_regex.match(request.url.path):
+            found |= route.methods
+    return sorted(found)
 
 
 def install(app: FastAPI) -> None:

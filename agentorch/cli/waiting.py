@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from agentorch.cli.exits import PENDING, exit_code_of_job
 from agentorch.cli.output import note
@@ -28,13 +29,13 @@ async def wait_for_job(client: Client, job_id: str, limit_s: float | None) -> Jo
     """The job when it has ended, or as it is when the time is over. Follows the ledger; asks for nothing in between."""
     try:
         async with asyncio.timeout(limit_s):
-            events = client.events(None)
-            async for event in events:  # the first is a heartbeat: from there on no end can be missed
-                ended = event.get("event") == "job-ended" and event.get("job") == job_id
-                if ended or "heartbeat" in event:
-                    job = await client.job(job_id)
-                    if job.state in FINISHED:
-                        return job
+            async with contextlib.aclosing(client.events(None)) as events:
+                async for event in events:  # the first is a heartbeat: from there on no end can be missed
+                    ended = event.get("event") == "job-ended" and event.get("job") == job_id
+                    if ended or "heartbeat" in event:
+                        job = await client.job(job_id)
+                        if job.state in FINISHED:
+                            return job
     except TimeoutError:
         pass
     return await client.job(job_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,11 +46,11 @@ class Client(JobCalls, FleetCalls, SupervisionCalls):
         """Returns when the process answers; needs no key."""
         await self.wire.send("GET", "/healthz")
 
-    async def events(self, after: int | None) -> AsyncIterator[dict[str, Any]]:
+    async def events(self, after: int | None) -> AsyncGenerator[dict[str, Any], None]:
         """Events with sequence > `after` (None: from now on) as `{"seq", "event", ...}`, and `{"heartbeat": True}`.
 
         Raises ServerUnreachable when the connection is lost or silent for longer than two heartbeats; come back with
-        the last `seq`. Never ends by itself.
+        the last `seq`. Never ends by itself: who leaves early closes it, best with `contextlib.aclosing`.
         """
         async with self.wire.stream("/v1/events", {"after": after}) as events:
             async for event in events:

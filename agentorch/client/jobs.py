@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from agentorch.client.transport import Transport, segment
@@ -76,7 +76,7 @@ class JobCalls:
 
     async def follow_logs(
         self, job_id: str, /, attempt: int | None = None, stream: str = "stdout"
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str, None]:
         """Text as it is written; without `attempt` from attempt to attempt, until the job has ended."""
         query = {"attempt": attempt, "stream": stream, "follow": "true"}
         async with self.wire.stream(f"/v1/jobs/{segment(job_id)}/logs", query) as events:
