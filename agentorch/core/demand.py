@@ -15,8 +15,8 @@ from agentorch.core.facts import Facts
 from agentorch.core.placement import pool_obstacle
 from agentorch.core.queue import order_key
 from agentorch.core.state import State
-from agentorch.model.fleet import Pool, Worker, WorkerState
-from agentorch.model.jobs import TIER_RANK, Job, Reason, Resources
+from agentorch.model.fleet import Pool, PoolSpec, Worker, WorkerState
+from agentorch.model.jobs import TIER_RANK, Constraints, Job, Reason, Resources
 
 #: Shares of a worker are counted in thousandths, so that sums are exact.
 WHOLE = 1_000
@@ -80,21 +80,28 @@ class _Measure:
 
     def demand(self) -> Demand:
         self.count_running()
+        first: dict[tuple[Resources, Constraints, str], str] = {}
         for head, count in self.lines:
-            self.queued[first_pool(self.facts, head)] += count
+            kind = (head.resources, head.spec.constraints, head.route_pool)
+            if kind not in first:
+                first[kind] = first_pool(self.facts, head)
+            self.queued[first[kind]] += count
             self.count_line(head, count)
         del self.queued[""]
         need = {name: -(-load // WHOLE) for name, load in self.load.items() if load}
         return Demand(need, dict(self.queued), dict(self.blocked))
 
     def count_running(self) -> None:
-        per_size: Counter[tuple[str, int]] = Counter()
+        sizes: Counter[tuple[str, Resources, Resources]] = Counter()
         for name in self.facts.running:
             attempt = self.facts.jobs[name].attempts[-1]
             worker = self.facts.workers.get(attempt.worker)
             if worker is not None:
-                per_size[attempt.pool, max(1, jobs_per_worker(worker.shape, attempt.resources))] += 1
-        for (pool, at_once), count in per_size.items():
+                sizes[attempt.pool, worker.shape, attempt.resources] += 1
+        per_worker: Counter[tuple[str, int]] = Counter()
+        for (pool, shape, resources), count in sizes.items():
+            per_worker[pool, max(1, jobs_per_worker(shape, resources))] += count
+        for (pool, at_once), count in per_worker.items():
             self.load[pool] += -(-WHOLE * count // at_once)
 
     def count_line(self, head: Job, count: int) -> None:
@@ -102,24 +109,33 @@ class _Measure:
 
         Jobs that a quota or a budget keeps from starting need no worker; jobs of paused pools do, for a pause ends.
         """
-        count = self.within_quota(head, count)
-        obstacles = {pool.spec.name: pool_obstacle(self.facts, head, pool) for pool in self.by_price}
-        open_pools = [name for name, obstacle in obstacles.items() if obstacle is None]
-        candidates = open_pools or [name for name, obstacle in obstacles.items() if obstacle is Reason.pool_paused]
-        if not candidates:
-            if Reason.budget in obstacles.values():
-                self.blocked[head.tenant] += count
-            return
-        left = count
-        for name in candidates:
-            spec = self.facts.pools[name].spec
-            at_once = jobs_per_worker(spec.shape, head.resources)
-            room = max(0, WHOLE * spec.max_workers - self.load[name]) * at_once // WHOLE
-            taken = min(left, room)
-            self.load[name] += -(-WHOLE * taken // at_once)
-            left -= taken
-        first = self.facts.pools[candidates[0]].spec
-        self.load[candidates[0]] += -(-WHOLE * left // jobs_per_worker(first.shape, head.resources))
+        left = self.within_quota(head, count)
+        first = paused = ""
+        blocked = False
+        for pool in self.by_price:
+            if not left:
+                return
+            obstacle = pool_obstacle(self.facts, head, pool)
+            if obstacle is None:
+                first = first or pool.spec.name
+                left -= self.fill(head, left, pool.spec)
+            elif obstacle is Reason.pool_paused:
+                paused = paused or pool.spec.name
+            blocked = blocked or obstacle is Reason.budget
+        if first or paused:
+            self.add(head, left, self.facts.pools[first or paused].spec)
+        elif blocked:
+            self.blocked[head.tenant] += left
+
+    def fill(self, head: Job, count: int, spec: PoolSpec) -> int:
+        """Add as many of the line as this pool could ever hold beside what is counted already; returns how many."""
+        at_once = jobs_per_worker(spec.shape, head.resources)
+        taken = min(count, max(0, WHOLE * spec.max_workers - self.load[spec.name]) * at_once // WHOLE)
+        self.add(head, taken, spec)
+        return taken
+
+    def add(self, head: Job, count: int, spec: PoolSpec) -> None:
+        self.load[spec.name] += -(-WHOLE * count // jobs_per_worker(spec.shape, head.resources))
 
     def within_quota(self, head: Job, count: int) -> int:
         tenant = self.facts.tenants[head.tenant]

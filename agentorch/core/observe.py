@@ -14,9 +14,9 @@ import msgspec
 
 from agentorch.core import fit
 from agentorch.core.demand import Demand, demand, first_pool, standing_workers
-from agentorch.core.explain import reason
 from agentorch.core.facts import Facts
 from agentorch.core.guardrails.protection import SUPERVISOR
+from agentorch.core.placement import find, job_obstacle
 from agentorch.core.queue import LineKey, line_key
 from agentorch.core.state import State
 from agentorch.model import limits
@@ -36,8 +36,8 @@ from agentorch.model.proposals import target_of
 #: Starts within this time count towards a pool's waits, beside what waits now.
 WAIT_WINDOW_MS = 5 * limits.MINUTE_MS
 
-#: Reasons that are the job's own; all others are shared by everybody in the same line.
-_OWN_REASONS = frozenset({Reason.held, Reason.dependency, Reason.start_time, Reason.backoff})
+#: Reasons beside which `preempted` is the more telling one, as in `core.explain`.
+_ROOM_REASONS = frozenset({Reason.no_capacity, Reason.reserved, Reason.order})
 
 
 def observe(state: State, devices: tuple[DeviceSample, ...], now_ms: int) -> Observation:
@@ -214,12 +214,16 @@ class _Look:
         own = job.waiting_on or job.not_before_ms > self.now_ms or job.was_preempted
         if known is not None and not own:
             return known
-        found = reason(self.state, job, self.now_ms)
-        if found is None:
-            return ""
-        if not own and found[0] not in _OWN_REASONS:
-            self.reasons[key] = found[0]
-        return found[0]
+        reason = job_obstacle(self.facts, job, self.now_ms)
+        if reason is not None:
+            return reason
+        found = find(self.facts, job, self.now_ms)
+        reason = found if isinstance(found, Reason) else Reason.order
+        if not own:
+            self.reasons[key] = reason
+        elif job.was_preempted and reason in _ROOM_REASONS:
+            return Reason.preempted
+        return reason
 
 
 def _newest_samples(devices: tuple[DeviceSample, ...]) -> dict[str, int]:

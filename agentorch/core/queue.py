@@ -9,7 +9,7 @@ the jobs that wait. Jobs that may not start yet sleep by time or stand aside unt
 from __future__ import annotations
 
 from collections.abc import Iterator
-from heapq import heappop, heappush
+from heapq import heappop, heappush, merge
 from itertools import islice
 
 from agentorch.core.facts import Facts
@@ -38,6 +38,10 @@ def line_key(job: Job) -> LineKey:
     spec = job.spec
     duration_class = (spec.max_duration_ms or 0).bit_length()  # short work may use gaps that long work may not
     return (TIER_RANK[spec.tier], job.tenant, job.resources, spec.constraints, job.route_pool, duration_class)
+
+
+def _submit_order(job: Job) -> tuple[int, int]:
+    return job.submitted_ms, job.number
 
 
 class Line:
@@ -141,18 +145,16 @@ class Queue:
         return self._sleepers[0][0] if self._sleepers else None
 
     def waiting_jobs(self, limit: int) -> list[Job]:
-        """Up to `limit` queued jobs, the longest waiting of each line first; bounded work."""
-        found: list[Job] = []
+        """Up to `limit` queued jobs, the longest waiting first; O(lines + limit).
+
+        A job that was changed while it waited stands at the end of its line here.
+        """
         jobs = self.facts.jobs
-        for tier in self.tiers:
-            for lines in tier.values():
-                for line in lines.lines.values():
-                    found.extend(jobs[job] for _, job in islice(line.live.values(), limit))
-                    if len(found) > 8 * limit:
-                        break
-        found.extend(jobs[name] for name in islice(self._aside, limit))
-        found.sort(key=lambda job: (job.submitted_ms, job.number))
-        return found[:limit]
+        lines = [line for tier in self.tiers for lines in tier.values() for line in lines.lines.values() if line.live]
+        streams: list[Iterator[Job]] = [(jobs[name] for _, name in line.live.values()) for line in lines]
+        streams.append(jobs[name] for name in self._aside)
+        found = islice(merge(*streams, key=_submit_order), limit)
+        return sorted(found, key=_submit_order)
 
     def lines(self) -> list[tuple[Job, int]]:
         """A job of each line, and how many stand in it."""
