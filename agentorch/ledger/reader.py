@@ -55,7 +55,8 @@ def _sha256(body: bytes) -> bytes:
 def unreadable(error: Exception, seq: int) -> LedgerError:
     """What a failed read means: damage that begins at `seq`, or a file that could not be looked at now."""
     if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY:
-        return LedgerError(f"the ledger can't be read now: {error}")
+        hint = "where a -wal file lies beside it, its folder must be writable, or copy both"
+        return LedgerError(f"the ledger can't be read now: {error} ({hint})")
     return LedgerCorrupt(seq, f"SQLite can't read on: {error}")
 
 

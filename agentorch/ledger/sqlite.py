@@ -42,7 +42,9 @@ class SqliteLedger:
         self._snapshots = SnapshotFolder(path)
         self._turn = asyncio.Lock()
         self._db: aiosqlite.Connection | None = None
-        self._reader: Reader | None = None
+        self._is_open = False
+        self._readers: list[Reader] = []
+        self._reader_stamp: tuple[int, ...] = ()
         self._at = Position(last_seq=0, head=b"", segments=0)
         self._failure: BaseException | None = None
 
@@ -53,8 +55,9 @@ class SqliteLedger:
 
         Raises LedgerLocked, LedgerCorrupt, LedgerTooNew, and LedgerError where the file can't be opened at all.
         """
-        if self._reader is not None:
+        if self._is_open:
             raise LedgerError(f"{self.path} is already open here")
+        self._is_open = True
         self._failure = None
         try:
             if self.read_only:
@@ -75,49 +78,62 @@ class SqliteLedger:
         await asyncio.to_thread(self._prepare)
         await self._check_log()
         try:
-            await self._open_connections()
+            self._at = await self._verified()
         except LedgerCorrupt:
-            await self._let_go_of_connections()
             if not pages.is_cut(self.path):
                 raise
-            # The write-ahead log did not make up for what is missing at the end of the file.
+            # The write-ahead log does not make up for what is missing at the end of the file.
             await asyncio.to_thread(salvage.recover, self.path)
-            await self._open_connections()
+            self._at = await self._verified()
+        # Until here nothing was written: a ledger that does not verify is left as it was found.
+        seal.take_off(self.path)
+        await self._open_connections()
         await asyncio.to_thread(self._snapshots.drop_after, self._at.last_seq)
 
     def _prepare(self) -> None:
         salvage.finish(self.path)
         if not self.path.exists():
             layout.make(self.path, secrets.token_hex(16))
-        elif pages.is_cut(self.path) and not layout.beside(self.path, "-wal").exists():
-            salvage.recover(self.path)
-        if (why := seal.flaw(self.path)) is not None:
-            log.warning("%s: %s; the chain decides whether an event is affected", self.path, why)
-        seal.take_off(self.path)
+        if self._is_at_rest():
+            if pages.is_cut(self.path):
+                salvage.recover(self.path)
+            if (why := seal.flaw(self.path)) is not None:
+                log.warning("%s: %s; the chain decides whether an event is affected", self.path, why)
+
+    def _is_at_rest(self) -> bool:
+        """Whether no write-ahead log lies beside it: then nobody has it open to write, and nobody crashed."""
+        return not layout.beside(self.path, "-wal").exists()
 
     async def _check_log(self) -> None:
-        """Before any connection that may write: closing one would tidy a damaged log away, and what it lost with it."""
         why = await asyncio.to_thread(wal.flaw, self.path)
         if why is not None:
-            reader = Reader(self.path, "mode=ro")
-            try:
-                await reader.open()
-                at = await self._walk(reader)
-            finally:
-                await reader.close()
+            at = await self._verified()
             raise LedgerCorrupt(at.last_seq + 1, why)
 
-    async def _open_connections(self) -> None:
-        """The writing connection first: it recovers the write-ahead log that a crash left."""
-        self._db = await aiosqlite.Connection(lambda: self._connect(layout.uri(self.path, "mode=rw")), 64)
+    async def _verified(self) -> Position:
+        """The position behind the last segment, with everything before it verified. Raises LedgerCorrupt."""
+        reader = Reader(self.path, self._mode())
         try:
-            for pragma in layout.WRITER_PRAGMAS:
-                await self._db.execute_fetchall(pragma)
-        except sqlite3.DatabaseError as error:
-            raise LedgerCorrupt(1, f"SQLite can't open it: {error}") from error
-        self._reader = Reader(self.path, "mode=ro")
-        await self._reader.open()
-        self._at = await self._walk(self._reader)
+            await reader.open()
+            return await self._walk(reader)
+        finally:
+            await reader.close()
+
+    def _mode(self) -> str:
+        """A file at rest is read as immutable: that needs no writable folder and leaves nothing behind."""
+        return "mode=ro&immutable=1" if self._is_at_rest() else "mode=ro"
+
+    async def _open_connections(self) -> None:
+        self._db = await aiosqlite.Connection(lambda: self._connect(layout.uri(self.path, "mode=rw")), 64)
+        for pragma in layout.WRITER_PRAGMAS:
+            await self._db.execute_fetchall(pragma)
+        [(mode,)] = await self._db.execute_fetchall("PRAGMA journal_mode")
+        if mode != "wal":
+            raise LedgerError(
+                f"{self.path} lies on a file system without shared memory ({mode}): move it to a local disk"
+            )
+        self._readers.append(Reader(self.path, "mode=ro"))
+        await self._readers[-1].open()
 
     async def _walk(self, reader: Reader) -> Position:
         """The position behind the last segment, everything before it verified. Raises LedgerCorrupt."""
@@ -135,10 +151,8 @@ class SqliteLedger:
     async def _open_to_read(self) -> None:
         if not self.path.exists():
             raise LedgerError(f"there is no ledger at {self.path}")
-        live = layout.beside(self.path, "-wal").exists()
-        self._reader = Reader(self.path, "mode=ro" if live else "mode=ro&immutable=1")
         try:
-            await self._reader.open()
+            await self._current_reader()
         except LedgerCorrupt as error:
             await self._let_go_of_connections()
             if not pages.is_cut(self.path):
@@ -153,22 +167,24 @@ class SqliteLedger:
         sealable = self._db is not None and self._failure is None
         try:
             await self._let_go_of_connections()
-            if sealable and not layout.beside(self.path, "-wal").exists():  # it stays while somebody reads
+            if sealable and self._is_at_rest():  # it stays while somebody reads
                 with contextlib.suppress(OSError):
                     await asyncio.to_thread(seal.put, self.path)
         finally:
+            self._is_open = False
             self._lock.release()
 
     async def _let_go(self) -> None:
         try:
             await self._let_go_of_connections()
         finally:
+            self._is_open = False
             self._lock.release()
 
     async def _let_go_of_connections(self) -> None:
-        reader, self._reader = self._reader, None
+        readers, self._readers, self._reader_stamp = self._readers, [], ()
         db, self._db = self._db, None
-        if reader is not None:
+        for reader in readers:
             await reader.close()
         if db is not None:
             # Nothing acknowledged depends on this: the log is synced, and the next start takes it up.
@@ -184,7 +200,7 @@ class SqliteLedger:
             if not events:
                 return self._at.last_seq
             number, body = codec.encode(events)
-            row = chain.append(self._open_reader().ledger_id, self._at, len(events), at_ms, number, body)
+            row = chain.append(self._readers[-1].ledger_id, self._at, len(events), at_ms, number, body)
             await self._insert(db, row)
             self._at = chain.after(self._at, row)
             return self._at.last_seq
@@ -208,10 +224,21 @@ class SqliteLedger:
 
     # -- reading
 
-    def _open_reader(self) -> Reader:
-        if self._reader is None:
+    def _stamp(self) -> tuple[int, ...]:
+        """What must change when the file can't be read as before: whether a log lies beside it; at rest, its bytes."""
+        now = self.path.stat()
+        return (now.st_ino, now.st_size, now.st_mtime_ns) if self._is_at_rest() else (now.st_ino,)
+
+    async def _current_reader(self) -> Reader:
+        """The writer's own reader, or one that fits the file as it is now: at rest until a writer comes."""
+        if not self._is_open:
             raise LedgerError(f"{self.path} is not open")
-        return self._reader
+        if self.read_only and (stamp := self._stamp()) != self._reader_stamp:
+            reader = Reader(self.path, self._mode())
+            self._readers.append(reader)  # older ones may be in use still: they are closed with the ledger
+            await reader.open()
+            self._reader_stamp = stamp
+        return self._readers[-1]
 
     async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[tuple[int, Event]]]:
         """As the contract says. Raises LedgerCorrupt, LedgerTooNew."""
@@ -223,13 +250,21 @@ class SqliteLedger:
 
     async def segments(self, after: int = 0, upto: int | None = None) -> AsyncIterator[Segment]:
         """Verified segments, undecoded, from the one that holds `after + 1` to the one that holds `upto`."""
-        async with contextlib.aclosing(self._open_reader().pages(after, upto)) as found:
-            async for rows in found:
-                for row in rows:
-                    yield chain.segment(row)
+        while True:
+            reader = await self._current_reader()
+            try:
+                async with contextlib.aclosing(reader.pages(after, upto)) as found:
+                    async for rows in found:
+                        for row in rows:
+                            yield chain.segment(row)
+                            after = row.first + row.count - 1
+                return
+            except LedgerCorrupt:
+                if await self._current_reader() is reader:
+                    raise  # and not: a writer came and changed the file under a reader that took it to be at rest
 
     async def info(self) -> LedgerInfo:
-        reader = self._open_reader()
+        reader = await self._current_reader()
         at = await reader.head() if self.read_only else self._at
         return LedgerInfo(
             ledger_id=reader.ledger_id, last_seq=at.last_seq, head_hash=at.head.hex(), segments=at.segments
@@ -237,9 +272,9 @@ class SqliteLedger:
 
     async def flaws(self) -> list[str]:
         """What is wrong with the store beside the chain: the file's structure, damaged snapshots."""
-        found = await self._open_reader().flaws()
+        found = await (await self._current_reader()).flaws()
         if self.read_only:
-            found += await asyncio.to_thread(self._flaws_at_rest)
+            found += await asyncio.to_thread(self._flaws_of_bytes)
         for file in self._snapshots.files():
             try:
                 await asyncio.to_thread(load, file)
@@ -247,11 +282,16 @@ class SqliteLedger:
                 found.append(f"snapshot {file.name}: {error}")
         return found
 
-    def _flaws_at_rest(self) -> list[str]:
+    def _flaws_of_bytes(self) -> list[str]:
         """Bytes are looked at beside SQLite only here: closing a file takes away the locks of its open connections,
         and a file that is read as immutable has none."""
-        at_rest = not layout.beside(self.path, "-wal").exists()
-        why = seal.flaw(self.path) if at_rest else wal.flaw(self.path)
+        if self._is_at_rest():
+            why = seal.flaw(self.path)
+        else:
+            # Read while a writer starts the log over, it looks damaged; what a crash left looks the same twice.
+            why = wal.flaw(self.path)
+            if why is not None and wal.flaw(self.path) != why:
+                why = None
         return [] if why is None else [why]
 
     # -- snapshots
@@ -260,12 +300,12 @@ class SqliteLedger:
         """As the contract says; `seq` must end a committed segment. Raises LedgerFailed when it can't be written; the
         ledger itself goes on."""
         self._writer()
-        chain_hash = await self._open_reader().hash_at(seq)
+        reader = await self._current_reader()
+        chain_hash = await reader.hash_at(seq)
         if chain_hash is None:
             raise ValueError(f"no commit ends with sequence {seq}")
-        ledger_id = self._open_reader().ledger_id
         snapshot = Snapshot(
-            ledger_id=ledger_id, seq=seq, chain_hash=chain_hash, schema=schema, digest=digest, body=body
+            ledger_id=reader.ledger_id, seq=seq, chain_hash=chain_hash, schema=schema, digest=digest, body=body
         )
         try:
             await asyncio.to_thread(self._snapshots.save, snapshot)
@@ -274,7 +314,7 @@ class SqliteLedger:
 
     async def load_snapshot(self, schema: str) -> tuple[int, str, bytes] | None:
         """As the contract says; a damaged one, or one of another history, is passed over."""
-        reader = self._open_reader()
+        reader = await self._current_reader()
         for file in self._snapshots.newest_first():
             try:
                 found = await asyncio.to_thread(load, file)
