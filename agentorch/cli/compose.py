@@ -215,9 +215,10 @@ async def serving(
         await sampler.start(SAMPLE_EVERY_S)
         stack.push_async_callback(runtime.close)
         await runtime.open(configure)
+        deciding = brain if brain is not None else RuleBrain()
         supervisor = Supervisor(
             RuntimePort(runtime),
-            brain if brain is not None else RuleBrain(),
+            deciding,
             RuleBrain(),
             cycle_s=settings.supervisor.cycle_s,
             timeout_s=settings.supervisor.timeout_s,
@@ -226,7 +227,7 @@ async def serving(
         )
         stack.push_async_callback(supervisor.close)
         await supervisor.start(ticking=cycles)
-        app = create_app(runtime, secret=secret, settings=settings.server)
+        app = create_app(runtime, secret=secret, settings=settings.server, brain=lambda: deciding.id)
         await stack.enter_async_context(http_server(app, listener))
         yield Serving(url, runtime, supervisor, new_key, runtime.loop.stopped)
 
