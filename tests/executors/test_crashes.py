@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +154,7 @@ def test_one_claim_is_won_once_and_dies_with_its_holder(tmp_path: Path) -> None:
     release_reading, release_writing = os.pipe()
     holder = os.fork()
     if holder == 0:
+        os.close(release_writing)  # so that it ends with the test, however that ends
         with AttemptDirectory(str(tmp_path)) as directory:
             os.write(writing, b"1" if directory.claim() is not None else b"0")
             os.read(release_reading, 1)
@@ -221,12 +223,14 @@ def test_an_end_is_seen_by_the_newest_runtime_while_an_older_one_still_listens(t
         older, newer = LocalExecutor(tmp_path), LocalExecutor(tmp_path)
         await older.open(1)
         await older.launch([shell("a", f"read line < {fifo}; exit 4")])
+        os.kill(older.zygote_pid, signal.SIGSTOP)
         await newer.open(2)
         async with Ends(newer) as ends:
             (status,) = await newer.inspect(["a.1"])
             assert status.phase is AttemptPhase.running
             await asyncio.to_thread(fifo.write_text, "go\n")
             assert (await ends.of("a.1")).exit_code == 4
+        os.kill(older.zygote_pid, signal.SIGCONT)
         await newer.close()
         await older.close()
 
