@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -132,3 +134,29 @@ def test_a_sweep_spares_an_attempt_of_the_same_name_elsewhere(tmp_path: Path) ->
         await two.close()
 
     asyncio.run(run())
+
+
+def test_a_killed_shim_takes_the_main_process_with_it_while_no_runtime_is_there(tmp_path: Path) -> None:
+    async def launch() -> None:
+        executor = LocalExecutor(tmp_path)
+        await executor.open(1)
+        await executor.launch([attempt("a", "/bin/sleep", "600")])
+        await executor.close()
+
+    asyncio.run(launch())
+    assert len(marked(tmp_path, "a.1")) == 1
+    kill(shim_of(tmp_path, "a.1"))
+    eventually(lambda: marked(tmp_path, "a.1") == [], "the death of the main process")
+
+
+def test_of_two_stops_that_the_shim_hears_at_once_the_first_one_counts(tmp_path: Path) -> None:
+    async def scenario(executor: LocalExecutor, ends: Ends) -> None:
+        await executor.launch([attempt("a", "/bin/sleep", "600")])
+        shim = shim_of(tmp_path, "a.1")
+        os.kill(shim, signal.SIGSTOP)
+        await executor.stop("a.1", "preempted", 60_000)
+        await executor.stop("a.1", "cancelled", 60_000)
+        os.kill(shim, signal.SIGCONT)
+        assert (await ends.of("a.1")).cause is Cause.preempted
+
+    play(tmp_path, scenario)
