@@ -283,8 +283,8 @@ class SqliteLedger:
         return found
 
     def _flaws_of_bytes(self) -> list[str]:
-        """Bytes are looked at beside SQLite only here: closing a file takes away the locks of its open connections,
-        and a file that is read as immutable has none."""
+        """The bytes of the file itself are read only while it is at rest: closing a file takes away the locks that
+        other connections of this process hold on it, and a file read as immutable has none."""
         if self._is_at_rest():
             why = seal.flaw(self.path)
         else:
