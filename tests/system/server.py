@@ -33,6 +33,8 @@ cpus = 0.2
 memory = "64MB"
 target_wait = "1s"
 """
+#: What a job of that pool asks for.
+SMALL = {"cpus": 0.2}
 
 
 def eventually(look: Callable[[], T | None], what: str) -> T:

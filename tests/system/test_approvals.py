@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.server import ASKING, Server, eventually, running
+from tests.system.server import ASKING, SMALL, Server, eventually, running
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def crowd(server: Server) -> None:
     """More work than one worker can take, so that the supervisor wants to grow."""
     for _ in range(6):
-        server.submit("sleep 300", resources={"cpus": 0.2})
+        server.submit("sleep 300", resources=SMALL)
 
 
 def workers(server: Server) -> int:

@@ -1,0 +1,91 @@
+"""The terminal UI in a real terminal: submit, see it run, follow its log, approve, see the action happen."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.system.server import ASKING, SMALL, Server, eventually, running
+
+pytestmark = [
+    pytest.mark.terminal,
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed: it is the terminal of this test"),
+]
+
+
+class Terminal:
+    """A tmux session of its own server, 120 columns by 36 lines."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+
+    def tmux(self, *words: str, check: bool = True) -> str:
+        done = subprocess.run(
+            ["tmux", "-S", str(self.socket), *words], capture_output=True, text=True, check=check, timeout=30
+        )
+        return done.stdout
+
+    def screen(self) -> str:
+        return self.tmux("capture-pane", "-p", "-t", "t")
+
+    def type(self, *keys: str) -> None:
+        self.tmux("send-keys", "-t", "t", *keys)
+
+    def shows(self, text: str) -> str:
+        return eventually(lambda: screen if text in (screen := self.screen()) else None, f"the screen shows {text!r}")
+
+
+@contextmanager
+def terminal(folder: Path, server: Server, *words: str) -> Iterator[Terminal]:
+    found = Terminal(folder / "tmux")
+    command = " ".join([sys.executable, "-m", "agentorch.cli", *words])
+    variables = [f"-e{name}={value}" for name, value in server.environment.items() if name.startswith("AGENTORCH_")]
+    found.tmux("-f", "/dev/null", "new-session", "-d", "-s", "t", "-x", "120", "-y", "36", *variables, command)
+    try:
+        yield found
+    finally:
+        found.tmux("kill-server", check=False)  # it has ended by itself when its last program has
+
+
+def test_an_operator_s_round(tmp_path: Path) -> None:
+    with running(tmp_path, ASKING) as server, terminal(tmp_path, server, "tui") as screen:
+        screen.shows("live")
+        job = server.submit("for i in 1 2 3; do echo line $i; done; sleep 300", name="talkative", resources=SMALL)
+        screen.type("2")
+        screen.shows("talkative")
+        screen.type("Enter")
+        screen.shows("line 3")
+        assert server.get(f"/v1/jobs/{job}")["state"] == "running"
+        for _ in range(5):
+            server.submit("sleep 300", resources=SMALL)
+        screen.shows("1 to approve")
+        screen.type("Escape", "6")
+        screen.shows("not computed yet")
+        assert "Grow small from 1 to 3 workers" in screen.screen()
+        screen.type("a")
+        eventually(lambda: server.get("/v1/pools")[0]["workers"] == 3, "the pool has grown")
+        screen.shows("inbox empty")
+        server.stop()
+        lost = screen.shows("reconnect")
+        assert "live" not in lost.splitlines()[0]
+        server.start()
+        screen.shows("live")
+        screen.type("q")
+
+
+def test_a_ledger_file_is_shown_read_only(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        server.ended(server.submit("true", name="recorded"))
+        server.stop()
+        with terminal(tmp_path, server, "replay", str(server.data), "--tui") as screen:
+            screen.shows("read-only")
+            screen.type("2")
+            screen.shows("recorded")
+            screen.type("q")
