@@ -101,7 +101,11 @@ RULING_RANK: dict[Ruling, int] = {ruling: rank for rank, ruling in enumerate(Rul
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What one rule said. `rule` is a stable id: G1 ... G17, or `schema`, `mode`."""
+    """What one rule said. `rule` is a stable id: G1 to G17, or one of these.
+
+    `schema`: no action, or fields that do not go together; `target`: nothing there to act on; `mode`; `duplicate`:
+    asked, answered or under way; `pending-cap`: the inbox is full.
+    """
 
     rule: str
     ruling: Ruling

@@ -20,19 +20,43 @@ DOLLAR = 1_000_000
 
 
 def pool(name: str = "cpu", **facts: Any) -> PoolFacts:
-    fields = {"workers": 4, "available": 4, "busy": 0, "idle": 4, "target": 4, "min_workers": 1, "max_workers": 10}
+    fields: dict[str, Any] = {
+        "workers": 4,
+        "available": 4,
+        "busy": 0,
+        "idle": 4,
+        "target": 4,
+        "min_workers": 1,
+        "max_workers": 10,
+    }
     return PoolFacts(name=name, price_usd_micros_per_hour=0, **(fields | facts))
 
 
-BUSY = {"busy": 4, "idle": 0, "queued": 20, "running": 4, "need": 24, "wait_s_p95": 90.0, "oldest_wait_s": 95.0}
+BUSY: dict[str, Any] = {
+    "busy": 4,
+    "idle": 0,
+    "queued": 20,
+    "running": 4,
+    "need": 24,
+    "wait_s_p95": 90.0,
+    "oldest_wait_s": 95.0,
+}
 
 
 def seen(*pools: PoolFacts, **facts: Any) -> Observation:
-    return Observation(**({"cycle": 1, "seq": 1, "at_ms": 1, "mode": Mode.guarded, "pools": pools} | facts))
+    fields: dict[str, Any] = {"cycle": 1, "seq": 1, "at_ms": 1, "mode": Mode.guarded, "pools": pools}
+    return Observation(**(fields | facts))
 
 
 def queued(job: str = "job-000001", **facts: Any) -> JobFacts:
-    fields = {"name": "", "tenant": "t", "tier": "standard", "state": "queued", "priority": 50, "pool": "cpu"}
+    fields: dict[str, Any] = {
+        "name": "",
+        "tenant": "t",
+        "tier": "standard",
+        "state": "queued",
+        "priority": 50,
+        "pool": "cpu",
+    }
     return JobFacts(id=job, **(fields | facts))
 
 
@@ -127,7 +151,7 @@ def test_it_cordons_what_fails_again_and_again_unless_everything_does() -> None:
 
 def test_it_tells_of_a_budget_that_runs_out_once() -> None:
     def tenant(**facts: int) -> Observation:
-        fields = {"hard_cap_usd_micros": 10 * DOLLAR, "running": 1, "burn_usd_micros_per_hour": DOLLAR}
+        fields: dict[str, Any] = {"hard_cap_usd_micros": 10 * DOLLAR, "running": 1, "burn_usd_micros_per_hour": DOLLAR}
         return seen(tenants=(TenantFacts(name="t", **(fields | facts)),))
 
     assert wanted(tenant(spent_usd_micros=8 * DOLLAR)) == []

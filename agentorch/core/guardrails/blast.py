@@ -37,6 +37,8 @@ def blast_radius(case: Case) -> Note | None:
         return deny("G6", f"a {other} is under way; one kind of disruption at once")
     texts = []
     for pool, count in disturbs:
+        if kind == "shrink" and count <= _cordoned(case, pool):
+            continue  # cordoned workers go first, and nothing new runs there anyway
         size = _size(case, kind, pool)
         most = max(1, size * case.settings.blast_radius_percent // 100)
         already = sum(dict(parts).get(pool, 0) for _, parts in under_way)
@@ -47,7 +49,11 @@ def blast_radius(case: Case) -> Note | None:
         if already + count > most:
             return deny("G6", f"{kind} of {count} of {size} {what} of {pool} with {already} disturbed; at most {most}")
         texts.append(f"{already + count} of at most {most} {what} of {pool} disturbed at a time")
-    return allow("G6", "; ".join(texts))
+    return allow("G6", "; ".join(texts) or "only workers that take no work anyway go")
+
+
+def _cordoned(case: Case, pool: str) -> int:
+    return sum(1 for worker in case.workers_of(case.facts.pools[pool]) if worker.cordoned)
 
 
 def _under_way(case: Case) -> list[tuple[str, Disturbs]]:

@@ -267,7 +267,7 @@ def _check_scale(books: Books, event: ev.ActionStarted, action: Scale) -> None:
         books.breach(f"{action.pool} shrank soon after it grew")
     seen = books.needs[action.pool]
     recent = [need for at_ms, need in seen if at_ms > event.at_ms - 5 * MINUTE]
-    if seen[0][0] > event.at_ms - 5 * MINUTE or not recent or action.workers < max(recent):
+    if not seen or seen[0][0] > event.at_ms - 5 * MINUTE or not recent or action.workers < max(recent):
         books.breach(f"{action.pool} shrank to {action.workers}, below a need of the last five minutes")
     _check_fresh(books, event, action.pool)
 

@@ -5,9 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from agentorch.core.guardrails.case import Case, Rule
+from agentorch.errors import Refused
 from agentorch.model import commands as cmd
 from agentorch.model.observation import DeviceSample, Observation
-from agentorch.model.proposals import Action, AnswerKind, BrainReport, Draft, Note, Proposal, Ruling, Verdict
+from agentorch.model.proposals import (
+    Action,
+    AnswerKind,
+    BrainReport,
+    Cordon,
+    Draft,
+    Note,
+    Proposal,
+    Ruling,
+    Scale,
+    Verdict,
+)
 from tests.core.world import World
 
 
@@ -84,3 +96,31 @@ def note_of(verdict: Verdict, rule: str) -> Note:
 
 def rules_that(verdict: Verdict, ruling: Ruling) -> set[str]:
     return {note.rule for note in verdict.notes if note.ruling is ruling}
+
+
+GROW = Scale(pool="cpu", workers=4)
+CORDON = Cordon(worker="cpu-0")
+
+
+def small_fleet() -> Supervised:
+    world = Supervised()
+    world.tenant()
+    world.pool(workers=2)
+    world.pool("other", workers=1)
+    return world
+
+
+def refusal(world: Supervised, command: cmd.Command) -> str:
+    """The code that a command is refused with; nothing may have happened."""
+    events = len(world.events)
+    try:
+        world.ask(command)
+    except Refused as refused:
+        assert len(world.events) == events
+        return refused.code
+    raise AssertionError(f"{command} was not refused")
+
+
+def last(world: Supervised, kind: type) -> Any:
+    """The newest event of a kind."""
+    return [event for event in world.events if isinstance(event, kind)][-1]

@@ -49,6 +49,14 @@ def test_g6_a_tenth_of_the_workers_at_a_time() -> None:
     assert world.said(blast_radius, Cordon(worker="cpu-3")) is ALLOW
 
 
+def test_g6_a_cordoned_worker_may_go() -> None:
+    world = fleet(3)
+    assert approve(world, Cordon(worker="cpu-2")) == "done"
+    world.now_ms += 60_000
+    assert world.said(blast_radius, Scale(pool="cpu", workers=2)) is ALLOW
+    assert world.said(blast_radius, Scale(pool="cpu", workers=1)) is DENY
+
+
 def test_g6_one_may_always_be_disturbed() -> None:
     assert fleet(2).said(blast_radius, Cordon(worker="cpu-1")) is ALLOW
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,7 +102,7 @@ def test_g16_keys_are_not_mistaken_for_the_supervisor(name: str) -> None:
 @given(st.sampled_from(sorted(BOUNDS)), st.integers(-(10**9), 10**9))
 def test_g16_settings_only_tighten(name: str, value: int) -> None:
     default = getattr(GuardrailSettings(), name)
-    refused = loosened(GuardrailSettings(**{name: value}))
+    refused = loosened(msgspec.structs.replace(GuardrailSettings(), **{name: value}))
     lowest, highest = BOUNDS[name]
     assert bool(refused) is not (lowest <= value <= highest)
     if name != "approval_ttl_ms":
@@ -136,7 +137,7 @@ def test_g17_a_fingerprint_moves_with_what_the_judgement_rested_on_and_with_noth
 
 def test_g17_the_hash_binds_action_facts_and_expiry() -> None:
     base: dict[str, Any] = {"action": Scale(pool="cpu", workers=1), "fingerprint": "f", "expires_ms": 1}
-    others = [{"action": Scale(pool="cpu", workers=2)}, {"fingerprint": "g"}, {"expires_ms": 2}]
+    others: list[dict[str, Any]] = [{"action": Scale(pool="cpu", workers=2)}, {"fingerprint": "g"}, {"expires_ms": 2}]
     assert len({proposal_hash(**(base | other)) for other in [{}, *others]}) == 4
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,10 +15,11 @@ from tests.core.guardrails.supervised import Supervised
 ALLOW, DENY = Ruling.allow, Ruling.deny
 
 
-def pool_of(workers: int, **spec: int) -> Supervised:
+def pool_of(workers: int, **spec: Any) -> Supervised:
     world = Supervised()
     world.tenant()
-    world.pool(workers=workers, **({"min_workers": 1, "max_workers": 100} | spec))
+    bounds: dict[str, Any] = {"min_workers": 1, "max_workers": 100}
+    world.pool(workers=workers, **(bounds | spec))
     return world
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +15,7 @@ ALLOW, DENY = Ruling.allow, Ruling.deny
 SHRINK = Scale(pool="cpu", workers=2)
 
 
-def fleet(**spec: str) -> Supervised:
+def fleet(**spec: Any) -> Supervised:
     world = Supervised()
     world.tenant()
     world.pool(workers=3, **spec)
