@@ -7,12 +7,10 @@ from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
-
 from agentorch.client.fleet import FleetCalls
 from agentorch.client.jobs import JobCalls
 from agentorch.client.supervision import SupervisionCalls
-from agentorch.client.transport import Transport
+from agentorch.client.transport import STREAM_SILENCE_S, Transport
 from agentorch.errors import ServerUnreachable
 from agentorch.schemas.documents import VerifyDocument
 from agentorch.schemas.supervision import SnapshotDocument
@@ -21,8 +19,9 @@ from agentorch.schemas.supervision import SnapshotDocument
 class Client(JobCalls, FleetCalls, SupervisionCalls):
     """`async with Client("http://127.0.0.1:7070", key) as client:`. Opens nothing until the first call."""
 
-    def __init__(self, base_url: str, key: str | None = None, *, http: httpx.AsyncClient | None = None) -> None:
-        self.wire = Transport(base_url, key, http=http)
+    def __init__(self, base_url: str, key: str | None = None, *, stream_silence_s: float = STREAM_SILENCE_S) -> None:
+        """A stream that says nothing for `stream_silence_s` counts as lost."""
+        self.wire = Transport(base_url, key, stream_silence_s=stream_silence_s)
 
     async def aclose(self) -> None:
         await self.wire.aclose()

@@ -31,13 +31,16 @@ def segment(name: str) -> str:
 class Transport:
     """One connection pool to one server. `key` goes out with every request."""
 
-    def __init__(self, base_url: str, key: str | None = None, *, http: httpx.AsyncClient | None = None) -> None:
+    def __init__(self, base_url: str, key: str | None = None, *, stream_silence_s: float = STREAM_SILENCE_S) -> None:
         self.base_url = base_url.rstrip("/")
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._http = http or httpx.AsyncClient(
-            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S), trust_env=False, follow_redirects=False
+        self._stream_timeout = httpx.Timeout(stream_silence_s, connect=CONNECT_S)
+        # No proxy of the environment stands between a machine and its own loopback, and a key follows no redirect.
+        self._http = httpx.AsyncClient(
+            headers={"authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+            trust_env=False,
+            follow_redirects=False,
         )
-        self._http.headers.update(headers)
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -74,14 +77,13 @@ class Transport:
     async def stream(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
         """Server-sent events. Raises ServerUnreachable when the stream breaks or is silent for too long."""
         params = {name: value for name, value in query.items() if value not in ("", None)}
-        timeout = httpx.Timeout(STREAM_SILENCE_S, connect=CONNECT_S)
         try:
             async with self._http.stream(
                 "GET",
                 self.base_url + path,
                 params=params,
                 headers={"accept": "text/event-stream"},
-                timeout=timeout,
+                timeout=self._stream_timeout,
             ) as response:
                 if response.status_code >= 300:
                     await response.aread()

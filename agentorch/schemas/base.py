@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 7.0 is an integer too, as JSON Schema says."""
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+#: Marks an integer that comes in, after its bounds. Strict as everything here: no text, no booleans.
+INTEGRAL = BeforeValidator(_whole)
 
 
 class Request(BaseModel):

@@ -11,19 +11,25 @@ from pydantic_core import PydanticCustomError, core_schema
 from agentorch.model import limits, units
 from agentorch.model.jobs import Checkpoint, Constraints, JobSpec, Resources, RetryOn, RetryPolicy, Tier
 from agentorch.model.units import Scalar, parse_bytes, parse_cpu_milli, parse_duration_ms, parse_gpu, parse_usd_micros
-from agentorch.schemas.base import Request
-from agentorch.schemas.times import ISO_PATTERN, LATEST_MS, parse_time_ms
+from agentorch.schemas.base import INTEGRAL, Request
+from agentorch.schemas.times import LATEST_MS, parse_time_ms
 
 
 class _Micro:
     """Marks a field in micro syntax: checked when it comes in, kept as typed, and described to OpenAPI."""
 
     def __init__(
-        self, parse: Callable[[Scalar], object], pattern: str, description: str, number: dict[str, Any], example: str
+        self,
+        parse: Callable[[Scalar], object],
+        pattern: str,
+        description: str,
+        number: dict[str, Any],
+        example: str,
+        *more: dict[str, Any],
     ) -> None:
         self.parse = parse
         text = {"type": "string", "pattern": f"^({pattern})$"}
-        self.schema = {"anyOf": [text, number], "description": description, "examples": [example]}
+        self.schema = {"anyOf": [text, number, *more], "description": description, "examples": [example]}
 
     def _check(self, value: Any) -> Scalar:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -92,10 +98,11 @@ Moment = Annotated[
     Scalar,
     _Micro(
         lambda value: parse_time_ms(value, 0),
-        rf"\+{units.DURATION_PATTERN}|{ISO_PATTERN}",
+        rf"\+({units.DURATION_PATTERN})",
         "a time such as 2031-05-01T12:00:00Z, +2h, or seconds since the epoch",
         {"type": "number", "minimum": 0, "maximum": LATEST_MS // 1000},
         "+2h",
+        {"type": "string", "format": "date-time"},
     ),
 ]
 
@@ -107,7 +114,14 @@ def _no_nul(value: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_no_nul), Field(json_schema_extra={"pattern": "^[^\\u0000]*$"})]
+Argv = Annotated[
+    list[Text], Field(min_length=1, json_schema_extra={"prefixItems": [{"type": "string", "pattern": "^[^\\u0000]+$"}]})
+]
 EnvName = Annotated[str, Field(pattern=r"^[^=\x00]+$", max_length=1_000)]
+_NAMES: dict[str, Any] = {
+    "propertyNames": {"pattern": "^[^=\\u0000]+$", "maxLength": 1_000},
+    "additionalProperties": {"type": "string", "pattern": "^[^\\u0000]*$"},
+}
 Label = Annotated[str, Field(min_length=1, max_length=limits.NAME_MAX_CHARS)]
 Id = Annotated[str, Field(min_length=1, max_length=limits.NAME_MAX_CHARS)]
 
@@ -149,7 +163,7 @@ class RetryRequest(Request):
     """At most `attempts` tries in all, for the causes in `on`."""
 
     on: list[RetryOn] = Field(default=[RetryOn.interruption, RetryOn.no_capacity], max_length=len(RetryOn))
-    attempts: int = Field(default=3, ge=1, le=limits.RETRY_ATTEMPTS_MAX)
+    attempts: Annotated[int, Field(ge=1, le=limits.RETRY_ATTEMPTS_MAX), INTEGRAL] = 3
     backoff: Span = 1
     oom_factor: float = Field(default=1.5, ge=1, le=8)
 
@@ -204,16 +218,16 @@ _UNSUPPORTED_FIELDS = {
 class JobRequest(Request):
     """A job. `command` is an argv list, or a line that is run by `sh -c`."""
 
-    command: Annotated[str, AfterValidator(_no_nul), Field(min_length=1)] | Annotated[list[Text], Field(min_length=1)]
+    command: Annotated[Text, Field(min_length=1)] | Argv
     name: str = Field(default="", max_length=limits.NAME_MAX_CHARS)
     kind: Literal["task"] = "task"
     tenant: str = Field(default="", max_length=limits.NAME_MAX_CHARS)
-    workdir: Text = Field(default="", max_length=4_096)
-    env: dict[EnvName, Text] = {}
+    workdir: Annotated[str, Field(pattern=r"^(/[^\x00]*)?$", max_length=4_096)] = ""  # absolute
+    env: dict[EnvName, Text] = Field(default={}, json_schema_extra=_NAMES)
     resources: ResourcesRequest = ResourcesRequest()
-    workers: int = Field(default=1, ge=1, le=1)
+    workers: Annotated[int, Field(ge=1, le=1), INTEGRAL] = 1
     tier: Tier = Tier.standard
-    priority: int = Field(default=50, ge=0, le=100)
+    priority: Annotated[int, Field(ge=0, le=100), INTEGRAL] = 50
     preemptible: bool = True
     pool: Id | list[Id] = []
     region: Id | list[Id] = []
@@ -258,8 +272,6 @@ class JobRequest(Request):
             raise ValueError(f"command is longer than {limits.COMMAND_MAX_BYTES} bytes: put it into a file")
         if sum(len(name.encode()) + len(value.encode()) + 2 for name, value in self.env.items()) > limits.ENV_MAX_BYTES:
             raise ValueError(f"env is larger than {limits.ENV_MAX_BYTES} bytes: put it into a file")
-        if self.workdir and not self.workdir.startswith("/"):
-            raise ValueError("workdir must be an absolute path")
         return self
 
     def to_spec(self, now_ms: int) -> JobSpec:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from agentorch.model import limits
-from agentorch.schemas.base import Request
+from agentorch.schemas.base import INTEGRAL, Request
 from agentorch.schemas.jobs import Dollars, Moment
 
 
@@ -15,7 +15,7 @@ class AnswerRequest(Request):
     """A person's answer to an open approval. `proposal_hash` says which version of it was looked at."""
 
     answer: Literal["approve", "edit", "reject"]
-    edits: dict[str, int | str] = Field(default_factory=dict)
+    edits: dict[str, Annotated[int, INTEGRAL] | str] = Field(default_factory=dict)
     reason: str = Field(default="", max_length=limits.REASON_MAX_CHARS)
     proposal_hash: str = ""
 
@@ -53,13 +53,13 @@ class KeyRequest(Request):
 class TenantRequest(Request):
     """What is left out stays as it is; `null` takes a cap away. A name that nobody knows makes a new tenant."""
 
-    weight: int | None = Field(default=None, ge=1, le=10_000)
+    weight: Annotated[int, Field(ge=1, le=10_000), INTEGRAL] | None = None
     hard_cap_usd: Dollars | None = None
-    max_running: int | None = Field(default=None, ge=1, le=10_000_000)
+    max_running: Annotated[int, Field(ge=1, le=10_000_000), INTEGRAL] | None = None
 
 
 class PoolPatch(Request):
-    workers: int | None = Field(default=None, ge=0, le=10_000_000)
+    workers: Annotated[int, Field(ge=0, le=10_000_000), INTEGRAL] | None = None
     paused: bool | None = None
     reason: str = Field(default="", max_length=500)
 
@@ -72,7 +72,7 @@ class WorkerPatch(Request):
 class JobPatch(Request):
     """What the owner may change of its own live job. Durations and times in the micro syntax of a job."""
 
-    priority: int | None = Field(default=None, ge=0, le=100)
+    priority: Annotated[int, Field(ge=0, le=100), INTEGRAL] | None = None
     deadline: Moment | None = None
     start_at: Moment | None = None
     hold: bool | None = None

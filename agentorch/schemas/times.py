@@ -8,9 +8,7 @@ from datetime import datetime
 
 from agentorch.model.units import parse_duration_ms
 
-#: What `parse_time_ms` reads of ISO-8601: an offset or Z is required.
-ISO_PATTERN = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)"
-_ISO = re.compile(ISO_PATTERN, re.ASCII)
+_ISO = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d)?)(\.\d{1,12})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 #: The end of the year 9999, the last that ISO-8601 and `datetime` can say.
 LATEST_MS = 253_402_300_799_000
 
@@ -27,15 +25,16 @@ def parse_time_ms(value: str | int | float, now_ms: int) -> int:
         text = value.strip()
         if text.startswith("+"):
             return now_ms + parse_duration_ms(text[1:])
-        if not _ISO.fullmatch(text):
+        found = _ISO.fullmatch(text)
+        if found is None:
             if _ISO.fullmatch(text + "Z"):
                 raise ValueError(f"{value!r} has no time zone: add Z or an offset such as +02:00")
             raise ValueError(f"expected {expected}, not {value!r}")
         try:
-            moment = datetime.fromisoformat(text)
+            moment = datetime.fromisoformat(found[1].upper() + (found[2] or "")[:7] + found[3].upper())
         except ValueError as error:
-            raise ValueError(f"expected {expected}, not {value!r}") from error
-        number = moment.timestamp()
+            raise ValueError(f"expected {expected}, not {value!r}: {error}") from error
+        number = max(0.0, moment.timestamp())  # before the epoch is as long over as the epoch itself
     else:
         number = float(value)
     if not math.isfinite(number) or not 0 <= number * 1000 <= LATEST_MS:
