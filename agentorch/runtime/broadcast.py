@@ -25,7 +25,7 @@ class Broadcast:
 
     def publish(self, first_seq: int, events: Sequence[Event]) -> None:
         """Called by the committer once these are durable."""
-        self._ring.extend((first_seq + index, event) for index, event in enumerate(events))
+        self._ring.extend(enumerate(events, first_seq))
         self.last_seq = first_seq + len(events) - 1
         self._wake()
 

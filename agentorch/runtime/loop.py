@@ -116,13 +116,18 @@ class Loop:
 
     async def ask(self, command: cmd.Command) -> Any:
         """Decide a command; return its result once its events are durable. Raises Refused, RuntimeStopped."""
+        result = self.take(command)
+        # Also a command that changed nothing rests on what it read, so it waits for that to be durable.
+        await self.settled()
+        return result
+
+    def take(self, command: cmd.Command) -> Any:
+        """Decide a command at once. Whoever lets its result out awaits `settled` first. Raises as `ask` does."""
         self._admit(command)
         events, result = decide(self.state, command, self.now_ms())
         if events:
             self._pending.extend(events)
             self._work.set()
-        # Also a command that changed nothing rests on what it read, so it waits for that to be durable.
-        await self.settled()
         return result
 
     def _admit(self, command: cmd.Command) -> None:

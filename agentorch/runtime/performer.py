@@ -32,7 +32,6 @@ class Performer:
         self._environment = environment
         self._queues: dict[str, asyncio.Queue[Instruction]] = {name: asyncio.Queue() for name in executors}
         self._tasks: list[asyncio.Task[None]] = []
-        self._reports: set[asyncio.Task[None]] = set()
         self._loop: Loop
 
     def attach(self, loop: Loop) -> None:
@@ -73,6 +72,7 @@ class Performer:
             ids = [attempt_id(job, number) for job, number in attempts]
             for status in await self.executors[name].inspect(ids):
                 await self._report(status, recovering=True)
+        await self._loop.settled()
         for stop in stops_to_repeat(self.facts):
             self.perform([stop])
 
@@ -82,10 +82,9 @@ class Performer:
             self._tasks.append(asyncio.create_task(self._pump(executor), name=f"events-{name}"))
 
     async def close(self) -> None:
-        tasks = [*self._tasks, *self._reports]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for executor in self.executors.values():
             await executor.close()
 
@@ -113,11 +112,8 @@ class Performer:
         except (ExecutorError, OSError) as error:
             log.warning("launch of %d attempts failed: %s", len(specs), error)
             statuses = [await self._failed_launch(executor, spec.id, error) for spec in specs]
-        # Reports wait for their commit; the next launches do not wait for them.
         for status in statuses:
-            task = asyncio.create_task(self._report(status))
-            self._reports.add(task)
-            task.add_done_callback(self._reported)
+            await self._report(status)
 
     async def _failed_launch(self, executor: Executor, attempt: str, error: Exception) -> AttemptStatus:
         """A batch failed: each attempt's own truth, so that none is run twice and none is forgotten."""
@@ -169,19 +165,22 @@ class Performer:
 
     # -- reports
 
-    def _reported(self, task: asyncio.Task[None]) -> None:
-        self._reports.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, RuntimeStopped):
-            log.error("a report was not recorded: %r; the next start finds it in the attempt's directory", error)
-
     async def _pump(self, executor: Executor) -> None:
+        reported = 0
         async for status in executor.events():
             try:
                 await self._report(status)
             except RuntimeStopped:
                 return
+            reported += 1
+            if reported % limits.DISPATCH_PER_PASS == 0:
+                await asyncio.sleep(0)  # many may be there at once: others get their turn
 
     async def _report(self, status: AttemptStatus, *, recovering: bool = False) -> None:
+        """Hand it to the loop, which commits it with whatever else has come by then.
+
+        Nothing waits for that commit: if it fails, the next start asks the executor again.
+        """
         job, number = parse_attempt_id(status.id)
         if status.phase is AttemptPhase.running:
             await self._tell(cmd.ReportRunning(job=job, attempt=number))
@@ -210,7 +209,7 @@ class Performer:
         """Reports are never dropped: when the loop is full, wait for it."""
         while True:
             try:
-                await self._loop.ask(command)
+                self._loop.take(command)
                 return
             except Refused as error:
                 if error.code != "overloaded":
