@@ -50,7 +50,7 @@ def replay(
     if tui:
         from agentorch.cli.replay_tui import show
 
-        return asyncio.run(show(file))
+        return show(file)
     return asyncio.run(_print(file, seq, at, output))
 
 

@@ -4,28 +4,64 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 from agentorch.api.app import create_app
 from agentorch.cli.compose import http_server, listening_socket
-from agentorch.config.settings import load
+from agentorch.config import load
 from agentorch.ledger.sqlite import SqliteLedger
 from agentorch.runtime.recording import Recording
 
 
-async def show(file: Path) -> int:
-    """Serve the file on a free loopback port and run the terminal UI on it, in a thread of its own."""
+def show(file: Path) -> int:
+    """Run the terminal UI on a ledger file. Raises LedgerError when the file can't be trusted."""
     from agentorch.tui.app import run
 
+    with served(file) as url:
+        return run(url, None, read_only=True)
+
+
+@contextmanager
+def served(file: Path) -> Iterator[str]:
+    """The file's read-only server in a thread of its own, because the terminal UI needs the main one; its URL."""
+    up: Future[str] = Future()
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    def work() -> None:
+        try:
+            loop.run_until_complete(_serve(file, up, stop))
+        except BaseException as error:  # it is raised where the caller waits
+            if up.done():
+                raise
+            up.set_exception(error)
+        finally:
+            loop.close()
+
+    thread = threading.Thread(target=work, name="recording", daemon=True)
+    thread.start()
+    url = up.result()
+    try:
+        yield url
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(timeout=10)
+
+
+async def _serve(file: Path, up: Future[str], stop: asyncio.Event) -> None:
     recording = Recording(SqliteLedger(file, read_only=True), str(file))
     await recording.open()
     listener = listening_socket("127.0.0.1", 0)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     settings = load(flags={"server.host": "127.0.0.1"}).server
     app = create_app(recording, secret=secrets.token_bytes(32), settings=settings)
     try:
         async with http_server(app, listener):
-            return await asyncio.to_thread(run, url, None, read_only=True)
+            up.set_result(f"http://127.0.0.1:{listener.getsockname()[1]}")
+            await stop.wait()
     finally:
         await recording.close()
         listener.close()

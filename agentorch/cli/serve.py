@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -43,8 +44,15 @@ def serve(
         "supervisor.mode": mode,
     }
     settings = load(config_file=config, flags=flags)
+    allow_many_files()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     return asyncio.run(run(settings))
+
+
+def allow_many_files() -> None:
+    """Each running attempt is watched through a descriptor: take as many as the system lets this process have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def run(settings: Settings) -> int:

@@ -92,6 +92,13 @@ class Server:
         self.process.terminate()
         return self.process.wait(timeout=30)
 
+    def cancel_all(self) -> None:
+        """Leave no work behind: it would outlive the server, as it should."""
+        for state in ("queued", "running", "starting"):
+            for job in self.get(f"/v1/jobs?state={state}&limit=500")["items"]:
+                self.http.delete(f"/v1/jobs/{job['id']}")
+        eventually(lambda: not self.get("/v1/snapshot")["running"], "nothing runs any more")
+
     # -- what tests ask again and again
 
     def get(self, path: str) -> Any:
@@ -144,6 +151,7 @@ def running(folder: Path, config: str = "") -> Iterator[Server]:
     try:
         yield server
     finally:
-        server.http.close()
         if server.process.poll() is None:
+            server.cancel_all()
             server.stop()
+        server.http.close()

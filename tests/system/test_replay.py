@@ -21,6 +21,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         asked = server.open_approval()
         server.answer(asked, "approve")
         eventually(lambda: server.get("/v1/pools")[0]["workers"] == 3, "the pool has grown")
+        server.cancel_all()
         server.stop()
         yield server
 

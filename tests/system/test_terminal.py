@@ -59,6 +59,7 @@ def test_an_operator_s_round(tmp_path: Path) -> None:
         screen.shows("live")
         job = server.submit("for i in 1 2 3; do echo line $i; done; sleep 300", name="talkative", resources=SMALL)
         screen.type("2")
+        screen.shows("sorted by")
         screen.shows("talkative")
         screen.type("Enter")
         screen.shows("line 3")
@@ -85,7 +86,7 @@ def test_a_ledger_file_is_shown_read_only(tmp_path: Path) -> None:
         server.ended(server.submit("true", name="recorded"))
         server.stop()
         with terminal(tmp_path, server, "replay", str(server.data), "--tui") as screen:
-            screen.shows("read-only")
+            screen.shows("actions are off")
             screen.type("2")
             screen.shows("recorded")
             screen.type("q")
