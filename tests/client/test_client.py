@@ -15,7 +15,6 @@ from agentorch.client.transport import refusal
 from agentorch.errors import ServerRefused, ServerUnreachable
 from tests.api.live import Live
 
-
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 
 
@@ -23,14 +22,21 @@ Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 async def answering(answer: Answer) -> AsyncIterator[str]:
     """A socket on loopback that reads a request's head and then does as it is told."""
 
+    serving: list[asyncio.Task[None] | None] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        await answer(reader, writer)
+        serving.append(asyncio.current_task())
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            await answer(reader, writer)
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await asyncio.gather(*(task for task in serving if task is not None))
 
 
 def saying(data: bytes) -> Answer:
