@@ -41,10 +41,10 @@ def is_cut(path: Path) -> bool:
 
 
 def file_pages(path: Path) -> dict[int, bytes]:
-    """The whole pages of the file, by number from 1."""
+    """The pages of the file, by number from 1. The last may be cut: what is missing of it reads as zeros."""
     data = path.read_bytes()
-    whole = range(len(data) // PAGE_BYTES)
-    return {index + 1: data[index * PAGE_BYTES : (index + 1) * PAGE_BYTES] for index in whole}
+    begins = range(0, len(data), PAGE_BYTES)
+    return {begin // PAGE_BYTES + 1: data[begin : begin + PAGE_BYTES].ljust(PAGE_BYTES, b"\0") for begin in begins}
 
 
 def records(pages: Pages) -> Iterator[list[Any]]:
