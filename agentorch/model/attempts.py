@@ -10,7 +10,7 @@ from agentorch.model import limits
 from agentorch.model.jobs import Cause, Usage
 
 
-class AttemptSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class AttemptSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """All that is needed to run one attempt. `id` is `<job>.<number>` and names its directory."""
 
     id: str
@@ -37,7 +37,7 @@ class AttemptPhase(StrEnum):
     lost = "lost"  # it can't be running any more, and left no verdict
 
 
-class AttemptStatus(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class AttemptStatus(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """What an executor knows of an attempt. `cause` and what follows are set when it ended or was lost."""
 
     id: str

@@ -14,7 +14,7 @@ from agentorch.model.observation import DeviceSample
 from agentorch.model.proposals import AnswerKind, BrainReport, Mode
 
 
-class _Command(msgspec.Struct, frozen=True, kw_only=True):
+class _Command(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     pass
 
 

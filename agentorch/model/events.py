@@ -15,7 +15,7 @@ from agentorch.model.observation import HistoryPoint, Observation
 from agentorch.model.proposals import Action, Answer, BrainReport, Mode, Proposal, Risk, Verdict
 
 
-class _Event(msgspec.Struct, frozen=True, tag_field="event", omit_defaults=True, kw_only=True):
+class _Event(msgspec.Struct, frozen=True, gc=False, tag_field="event", omit_defaults=True, kw_only=True):
     at_ms: int
 
 

@@ -133,7 +133,7 @@ class Checkpoint(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     grace_ms: int = limits.STOP_GRACE_MS
 
 
-class JobSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class JobSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """What the submitter asked for, validated. `deadline_ms` is a time; the other `_ms` are durations."""
 
     command: tuple[str, ...]
@@ -164,7 +164,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     memory_peak_bytes: int = 0
 
 
-class Attempt(msgspec.Struct, omit_defaults=True, kw_only=True):
+class Attempt(msgspec.Struct, gc=False, omit_defaults=True, kw_only=True):
     """One numbered try of a job on a worker."""
 
     number: int
@@ -186,7 +186,7 @@ class Attempt(msgspec.Struct, omit_defaults=True, kw_only=True):
     resources: Resources = Resources()  # what it holds on the worker
 
 
-class Job(msgspec.Struct, kw_only=True):
+class Job(msgspec.Struct, gc=False, kw_only=True):
     """A job as the fold of its events. Only `core.evolve` writes to it."""
 
     id: str
@@ -205,7 +205,7 @@ class Job(msgspec.Struct, kw_only=True):
     hold_reason: str = ""
     route_pool: str = ""  # set by a reroute; "" = any allowed pool
     resources: Resources = Resources()  # spec's, grown by oom retries
-    attempts: list[Attempt] = []
+    attempts: tuple[Attempt, ...] = ()
     attempts_made: int = 0
     retries_used: int = 0
     workers_lost: int = 0

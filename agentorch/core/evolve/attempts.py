@@ -23,7 +23,7 @@ def started(state: State, event: ev.JobStarted) -> None:
     pool = facts.pools[event.pool]
     tenant = facts.tenants[job.tenant]
     state.queue.remove(job)
-    job.attempts = [
+    job.attempts = (
         *job.attempts[-limits.ATTEMPTS_KEPT + 1 :],
         Attempt(
             number=event.attempt,
@@ -36,7 +36,7 @@ def started(state: State, event: ev.JobStarted) -> None:
             paid_until_ms=event.paid_until_ms,
             resources=event.resources,
         ),
-    ]
+    )
     job.attempts_made = event.attempt
     job.state = JobState.starting
     job.was_preempted = job.backoff = False
