@@ -92,7 +92,7 @@ GLOBAL = (
         "exclamation_mark",
         "pause",
         "pause the supervisor, or let it go on; jobs are not touched",
-        role="admin",
+        role="approve",  # to pause; who lets it go on needs admin, which the server says
         command="agentorch mode paused",
         footer=False,
     ),

@@ -113,7 +113,12 @@ class AgentorchApp(Stage):
 
     def _tick(self) -> None:
         self._pending.release(self._clock())
-        self._changed()
+        if not self.is_running:
+            return
+        self._frame()
+        view = self.view()
+        if view is not None and self.page is not None and self.page.is_mounted:
+            self.page.tick(view)
 
     def _frame(self) -> None:
         base = self.screen_stack[0]

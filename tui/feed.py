@@ -150,12 +150,11 @@ class Feed:
             try:
                 await self.refresh()
                 await self._follow()
-            except* ClientError as group:
-                why = str(group.exceptions[0])
-            except* ValueError as group:
+            except ClientError as error:
+                self._lost(str(error))
+            except ValueError as error:
                 # A server of another version: say so and go on trying, as with one that is gone.
-                why = f"its answer can't be read: {group.exceptions[0]}"
-            self._lost(why)
+                self._lost(f"its answer can't be read: {error}")
             await self._pause()
 
     async def refresh(self) -> None:
@@ -172,8 +171,12 @@ class Feed:
 
     async def look_at(self, seq: int | None) -> None:
         """Show the state as of `seq`; None shows the newest again. Raises ClientError."""
-        self.at = seq
-        await self.refresh()
+        before, self.at = self.at, seq
+        try:
+            await self.refresh()
+        except ClientError:
+            self.at = before
+            raise
 
     def poke(self) -> None:
         """Something was sent: fetch soon, without waiting for its event."""
@@ -183,9 +186,16 @@ class Feed:
         self._hurry.set()
 
     async def _follow(self) -> None:
-        async with asyncio.TaskGroup() as both:
-            both.create_task(self._read())
-            both.create_task(self._fetch())
+        # Not a TaskGroup: on 3.11 one that fails leaves its parent marked as being cancelled.
+        both = {asyncio.create_task(self._read()), asyncio.create_task(self._fetch())}
+        try:
+            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
 
     async def _read(self) -> None:
         async for event in self.api.events(self.newest_seq):

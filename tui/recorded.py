@@ -183,7 +183,7 @@ class RecordedApi:
             try:
                 await self.answer(one["id"], one["answer"], proposal_hash=one.get("proposal_hash", ""))
             except ServerRefused as refused:
-                results.append({"id": one["id"], "status": refused.status, "detail": str(refused)})
+                results.append({"id": one["id"], "status": refused.status, "problem": {"detail": str(refused)}})
             else:
                 results.append({"id": one["id"], "status": 200})
         return results

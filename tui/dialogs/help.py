@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Vertical
 
 from agentorch.tui import glyphs
@@ -20,6 +21,8 @@ SIGNS = (
 
 
 class Help(Dialog[None]):
+    BINDINGS = [Binding("question_mark,q", "dismiss(None)", show=False)]
+
     def __init__(self, title: str, about: str, acts: tuple[Act, ...], off: dict[str, str]) -> None:
         super().__init__()
         self._title = title
@@ -62,9 +65,3 @@ class Help(Dialog[None]):
     def on_mount(self) -> None:
         super().on_mount()
         self.query_one(Pager).focus()
-
-    def key_question_mark(self) -> None:
-        self.dismiss(None)
-
-    def key_q(self) -> None:
-        self.dismiss(None)

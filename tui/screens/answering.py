@@ -111,12 +111,12 @@ def approve_all(app: Stage, proposals: list[ProposalDocument], clear: Callable[[
 
 
 def answered_of(results: list[dict[str, Any]]) -> str:
-    """How a batch went. An item that was refused carries a `status` of 400 and above, or an `error`."""
-    refused = [one for one in results if one.get("error") or int(one.get("status") or 0) >= 400]
+    """How a batch went, item by item: `status` is that of HTTP, `problem` says why one was refused."""
+    refused = [one for one in results if one["status"] >= 400]
     if not refused:
         return f"{len(results)} approved"
-    why = refused[0].get("detail") or refused[0].get("error") or refused[0].get("code") or "refused"
-    return f"{len(results) - len(refused)} approved, {len(refused)} refused: {refused[0].get('id', '')} {why}"
+    why = (refused[0].get("problem") or {}).get("detail", "refused")
+    return f"{len(results) - len(refused)} approved, {len(refused)} refused: {refused[0]['id']}: {why}"
 
 
 _DOING = {

@@ -17,7 +17,7 @@ from agentorch.tui.screens.trends import span_label
 from agentorch.tui.spans import Line, Span, fit, line, plain
 from agentorch.tui.view import View
 from agentorch.tui.widgets.bars import level, stacked
-from agentorch.tui.widgets.panel import Panel
+from agentorch.tui.widgets.panel import Panel, titled
 from agentorch.tui.widgets.plot import Axes, Series, plot
 from agentorch.tui.widgets.table import Column, Table, text_cell
 
@@ -109,7 +109,7 @@ class Costs(Page):
         total = (
             f"{words.usd(view.snapshot.spent_usd)} spent {glyphs.DOT} {words.rate(view.snapshot.burn_usd_per_hour)} now"
         )
-        self.table.border_subtitle = total
+        self.table.border_subtitle = titled(self, line((total, "dim")))
 
     def focus_target(self) -> Widget:
         return self.table

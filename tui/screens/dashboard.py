@@ -9,6 +9,7 @@ from agentorch.tui.actions import Act, bindings
 from agentorch.tui.screens import summaries, trends
 from agentorch.tui.screens.page import Page
 from agentorch.tui.spans import line
+from agentorch.tui.view import View
 from agentorch.tui.widgets.panel import Drawn, Panel
 
 ACTS = (
@@ -41,6 +42,9 @@ class Dashboard(Page):
                 yield Panel("Approvals", summaries.approvals, legend=lambda _: INBOX, id="approvals")
                 yield Panel("Decisions", summaries.decisions, legend=lambda _: summaries.ACTORS, id="decisions")
                 yield Panel("Budgets", summaries.budgets, id="budgets")
+
+    def tick(self, view: View) -> None:
+        self.query_one("#approvals", Panel).repaint()
 
     def focus_target(self) -> Page:
         return self

@@ -222,10 +222,16 @@ class Inbox(Page):
         super().show(view)
         self.query_one("#card-body", Pager).repaint()
 
+    def tick(self, view: View) -> None:
+        self.waiting.repaint()
+        self.query_one("#card-head", Drawn).repaint()
+        self.query_one("#action-bar", Drawn).repaint()
+
     def _titles(self) -> None:
         proposal = self.current
         box = self.query_one("#card", Vertical)
-        box.border_title = f"{proposal.id} {glyphs.DOT} {proposal.kind} {plain(proposal.target)}" if proposal else ""
+        what = f"{proposal.id} {glyphs.DOT} {proposal.kind} {plain(proposal.target)}" if proposal else ""
+        box.border_title = titled(box, line((what, "bold")))
         if proposal is not None:
             by = line(
                 ("proposed by ", "dim"),

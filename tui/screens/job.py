@@ -114,6 +114,11 @@ class Job(Page):
             self._seen_seq = view.snapshot.seq
             self.run_worker(self._load(), group="load", exclusive=True)
 
+    def tick(self, view: View) -> None:
+        if self.job is not None and self.job.ended_at is None:
+            self.query_one("#job-head", Drawn).repaint()
+            self.info.repaint()
+
     async def _load(self) -> None:
         api = self.stage.feed.api
         try:

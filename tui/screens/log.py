@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.widget import Widget
 
+from agentorch.errors import ClientError
 from agentorch.schemas.supervision import LogLine
 from agentorch.tui import glyphs, words
 from agentorch.tui.actions import Act, bindings
@@ -20,6 +21,7 @@ ACTS = (
     Act("log.actor", "s", "actor", "only what one actor did; again for the next, then all"),
     Act("log.copy", "y", "copy", "copy the command that shows the same", footer=False),
 )
+SEARCHED = 500
 ORDER = ("", "agent", "human", "guard", "system")
 
 
@@ -98,9 +100,27 @@ class Log(Page):
         if row.cycle is not None:
             self.stage.open_decision(row.cycle)
         elif row.proposal:
-            self.stage.open_proposal(row.proposal)
+            view = self.stage.view()
+            known = view.proposal(row.proposal) if view is not None else None
+            if known is not None:
+                self.stage.open_decision(known.cycle)
+            else:
+                self.run_worker(self._find(row.proposal), exclusive=True)
         else:
             self.stage.say("that was no decision: there is nothing more to see")
+
+    async def _find(self, proposal_id: str) -> None:
+        """The decision that an older proposal came from, among the newest that the server keeps."""
+        try:
+            page = await self.stage.feed.api.decisions(limit=SEARCHED)
+        except ClientError as error:
+            self.stage.say(f"the decisions could not be read: {error}", "error")
+            return
+        for decision in page.items:
+            if any(proposal.id == proposal_id for proposal in decision.proposals):
+                self.stage.open_decision(decision.cycle)
+                return
+        self.stage.say(f"{proposal_id} is older than the server keeps decisions: the ledger file has it")
 
     def do_actor(self) -> None:
         self.actor = ORDER[(ORDER.index(self.actor) + 1) % len(ORDER)]

@@ -30,6 +30,9 @@ class Page(Vertical):
         for widget in self.query(Lines):
             widget.repaint()
 
+    def tick(self, view: View) -> None:
+        """A second passed and nothing else is new: repaint what counts time."""
+
     def entered(self) -> None:
         """It became visible: load what it needs."""
 

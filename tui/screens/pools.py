@@ -20,6 +20,7 @@ from agentorch.tui.spans import Line, Span, fit, line, plain
 from agentorch.tui.view import View
 from agentorch.tui.widgets.bars import gauge, level
 from agentorch.tui.widgets.pager import Pager
+from agentorch.tui.widgets.panel import titled
 from agentorch.tui.widgets.table import Column, Table
 
 ACTS = (
@@ -154,14 +155,14 @@ class Pools(Page):
         super().show(view)
         self.table.set_rows(list(self._rows(view)))
         shown, total = len(view.snapshot.workers), view.snapshot.truncated.get("workers", len(view.snapshot.workers))
-        self.table.border_subtitle = (
-            f"{words.plural(len(view.snapshot.pools), 'pool')} {glyphs.DOT} {words.cut(shown, total, 'worker')}"
-        )
+        counted = f"{words.plural(len(view.snapshot.pools), 'pool')} {glyphs.DOT} {words.cut(shown, total, 'worker')}"
+        self.table.border_subtitle = titled(self, line((counted, "warning" if shown < total else "dim")))
         self._side()
 
     def _side(self) -> None:
         row = self.table.current
-        self.side.border_title = (row.worker.id if row.worker else row.pool.name) if row else "Devices"
+        name = (row.worker.id if row.worker else row.pool.name) if row else "Devices"
+        self.side.border_title = titled(self, line((plain(name), "bold")))
         self.side.repaint()
 
     def _details(self, width: int) -> list[Line]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from textual.content import Content
+from textual.widget import Widget
 
 from agentorch.tui import glyphs
 from agentorch.tui.spans import Line, line
@@ -50,8 +51,8 @@ class Panel(Drawn):
             self.border_subtitle = legend
 
 
-def titled(widget: Lines, spans: Line) -> Content:
-    """Spans for a border's title, in the theme's colours and in ASCII where that is asked."""
+def titled(widget: Widget, spans: Line) -> Content:
+    """Spans for a border's title, in the theme's colours and in ASCII where that is asked; never read as markup."""
     ascii_only = stage(widget).ascii_only
     parts: list[tuple[str, str]] = []
     for text, look, _ in spans:

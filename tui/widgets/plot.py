@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agentorch.tui import glyphs
-from agentorch.tui.spans import Line, Span
+from agentorch.tui.spans import Line, Span, clip_line
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 HEADROOM = 1.08  # the highest value does not touch the frame
@@ -55,7 +55,7 @@ def plot(series: Sequence[Series], axes: Axes, width: int, height: int) -> list[
     left, right = axes.labels
     room = max(0, columns - len(left) - len(right))
     lines.append([Span(" " * (gutter + 2) + left + " " * room + right, "dim")])
-    return lines[:height]
+    return [clip_line(drawn, width) for drawn in lines[:height]]
 
 
 def _row(value: float, top: float, dot_rows: int) -> int:

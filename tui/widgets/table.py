@@ -103,7 +103,7 @@ class Table(ScrollView, Generic[Row], can_focus=True):
 
     def set_rows(self, rows: Sequence[Row]) -> None:
         """New rows; the cursor goes with the key it is on, or stays at its place when that key is gone."""
-        before = self.current
+        before, old = self.current, self.rows
         offset = self.cursor - self.scroll_offset.y
         self.rows = rows
         target = min(self.cursor, max(0, len(rows) - 1))
@@ -115,7 +115,21 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         if target != self.cursor:
             self.set_reactive(Table.cursor, target)
             self.scroll_to(y=max(0, target - offset), animate=False, force=True)
-        self.refresh()
+            self.refresh()
+        elif not old or not rows:
+            self.refresh()
+        else:
+            self._refresh_changed(old)
+
+    def _refresh_changed(self, old: Sequence[Row]) -> None:
+        """Draw again the visible rows that differ from the old ones."""
+        top = int(self.scroll_offset.y)
+        for y in range(self.size.height - self._head):
+            at = top + y
+            before = old[at] if at < len(old) else None
+            after = self.rows[at] if at < len(self.rows) else None
+            if before is not after and before != after:
+                self.refresh(Region(0, y + self._head, self.size.width, 1))
 
     def _find(self, key: str, guess: int) -> int:
         if self._key(self.rows[guess]) == key:
