@@ -130,15 +130,11 @@ SUPERVISOR: Final[dict[str, Field]] = {
         {"enum": [str(mode) for mode in Mode]},
         "how far the supervisor may go at the first start; afterwards the ledger knows",
     ),
-    "brain": choice(("rule", "llm"), "rule", "who decides; the llm brain falls back to the rules"),
     "cycle_s": span(100, limits.DAY_MS, "5s", "time between two cycles"),
     "timeout_s": span(100, limits.HOUR_MS, "30s", "longest that a brain may think"),
     "approval_ttl": span(
         limits.APPROVAL_TTL_MIN_MS, limits.APPROVAL_TTL_MAX_MS, "15m", "an approval that nobody answers expires: a no"
     ),
-    "model": string("", "llm brain: name of the model"),
-    "base_url": string("", "llm brain: OpenAI-compatible base URL"),
-    "api_key_env": string("", "llm brain: name of the variable that holds its key"),
 }
 
 CLIENT: Final[dict[str, Field]] = {

@@ -33,16 +33,12 @@ class ServerSettings:
 
 @dataclass(frozen=True)
 class SupervisorSettings:
-    """`mode` is the first start's; afterwards the ledger knows it. `api_key_env` names a variable, never a key."""
+    """`mode` is the first start's; afterwards the ledger knows it."""
 
     mode: Mode
-    brain: str
     cycle_s: float
     timeout_s: float
     approval_ttl_ms: int
-    model: str
-    base_url: str
-    api_key_env: str
 
 
 @dataclass(frozen=True)
@@ -233,13 +229,9 @@ def _build(values: dict[str, _Value], environ: Mapping[str, str], files: tuple[P
 def _supervisor(fields: dict[str, Any]) -> SupervisorSettings:
     return SupervisorSettings(
         mode=fields["mode"],
-        brain=fields["brain"],
         cycle_s=fields["cycle_s"] / 1000,
         timeout_s=fields["timeout_s"] / 1000,
         approval_ttl_ms=fields["approval_ttl"],
-        model=fields["model"],
-        base_url=fields["base_url"],
-        api_key_env=fields["api_key_env"],
     )
 
 

@@ -42,7 +42,7 @@ def test_later_sources_win_and_each_value_says_where_it_is_from(tmp_path: Path) 
 
 def test_defaults_need_nothing(tmp_path: Path) -> None:
     settings = load(environ={"HOME": str(tmp_path)}, cwd=tmp_path)
-    assert (settings.server.host, settings.supervisor.brain) == ("127.0.0.1", "rule")
+    assert settings.server.host == "127.0.0.1"
     assert settings.supervisor.approval_ttl_ms == limits.APPROVAL_TTL_MS == settings.guardrails.approval_ttl_ms
     assert settings.server.data_dir == tmp_path / ".local" / "state" / "agentorch"
     assert (settings.pools, settings.tenants, settings.client.key) == ((), (), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -27,8 +28,15 @@ class Terminal:
         self.socket = socket
 
     def tmux(self, *words: str, check: bool = True) -> str:
+        # COLUMNS and LINES of the test run's own terminal would overrule the size of this one.
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "TMUX")}
         done = subprocess.run(
-            ["tmux", "-S", str(self.socket), *words], capture_output=True, text=True, check=check, timeout=30
+            ["tmux", "-S", str(self.socket), *words],
+            env={**environment, "TERM": "xterm-256color"},
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=30,
         )
         return done.stdout
 
@@ -39,7 +47,12 @@ class Terminal:
         self.tmux("send-keys", "-t", "t", *keys)
 
     def shows(self, text: str) -> str:
-        return eventually(lambda: screen if text in (screen := self.screen()) else None, f"the screen shows {text!r}")
+        try:
+            return eventually(
+                lambda: screen if text in (screen := self.screen()) else None, f"the screen shows {text!r}"
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it shows:\n{self.screen()}") from error
 
 
 @contextmanager
@@ -67,7 +80,9 @@ def test_an_operator_s_round(tmp_path: Path) -> None:
         for _ in range(5):
             server.submit("sleep 300", resources=SMALL)
         screen.shows("1 to approve")
-        screen.type("Escape", "6")
+        screen.type("Escape")
+        screen.shows("sorted by")
+        screen.type("6")
         screen.shows("not computed yet")
         assert "Grow small from 1 to 3 workers" in screen.screen()
         screen.type("a")

@@ -89,7 +89,7 @@ def after(turn: Turn, job: Job, cause: Cause) -> None:
         end(turn, job, JobState.succeeded, cause)
     elif cause is Cause.cancelled:
         end(turn, job, JobState.cancelled, cause, job.stop_by)
-    elif job.workers_lost >= limits.POISON_WORKERS:
+    elif job.workers_lost >= turn.facts.settings.poison_workers:
         end(turn, job, JobState.failed, Cause.poison)
     elif cause in NOT_THE_JOBS_FAULT and job.stop_cause is not Cause.cancelled:
         turn.emit(ev.JobRequeued(at_ms=turn.now_ms, job=job.id, cause=cause, counts=False))
@@ -126,7 +126,7 @@ def _grown(job: Job) -> Resources:
 def _pause_broken_pool(turn: Turn, name: str) -> None:
     """G12: a pool whose starts fail again and again is paused for a person to look at."""
     pool = turn.facts.pools.get(name)
-    if pool is None or pool.paused or pool.failed_starts < limits.POOL_FAILED_STARTS_PAUSE:
+    if pool is None or pool.paused or pool.failed_starts < turn.facts.settings.pool_failed_starts_pause:
         return
     reason = f"G12: {pool.failed_starts} starts in a row failed"
     turn.emit(ev.PoolPaused(at_ms=turn.now_ms, pool=name, paused=True, by="guardrail", reason=reason))
