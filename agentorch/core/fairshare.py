@@ -21,6 +21,8 @@ RESCALE_HALF_LIVES = 64
 
 def units(need: Resources) -> float:
     """Billing units that a job holds at once."""
+    if not need.memory_bytes and not need.gpus:  # most work is asked for in cores alone
+        return max(need.cpu_milli / 1000, 0.001)
     return max(need.cpu_milli / 1000, need.memory_bytes / 2**30 * GIB_UNITS, need.gpus * GPU_UNITS, 0.001)
 
 
@@ -39,9 +41,11 @@ def advance(facts: Facts, need: Resources, at_ms: int) -> float:
 def settlement(facts: Facts, attempt: Attempt, ended_ms: int) -> float:
     """What an end adds to what its start was charged: negative for work shorter than the advance."""
     ran_ms = max(0, ended_ms - attempt.ordered_ms)
+    advanced = advance(facts, attempt.resources, attempt.ordered_ms)
+    if not ran_ms:
+        return -advanced
     middle_ms = attempt.ordered_ms + ran_ms // 2
-    used = units(attempt.resources) * ran_ms / 1000 * growth(facts, middle_ms)
-    return used - advance(facts, attempt.resources, attempt.ordered_ms)
+    return units(attempt.resources) * ran_ms / 1000 * growth(facts, middle_ms) - advanced
 
 
 def share(tenant: Tenant) -> float:

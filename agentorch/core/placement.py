@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agentorch.core import fit
 from agentorch.core.facts import Facts
 from agentorch.core.predicates import JOB_PREDICATES, POOL_PREDICATES, kept_for_other
 from agentorch.model.fleet import Pool, Worker
-from agentorch.model.jobs import Job, Reason
+from agentorch.model.jobs import Job, Reason, Resources
 
 #: Workers with room that are compared for the best fit; the first that many are as good as any.
 COMPARED_WORKERS = 64
@@ -22,19 +24,24 @@ NEARNESS: dict[Reason, int] = {
 }
 
 
+#: Both as plain pairs, because they are walked for each job that may start.
+_JOB_CHECKS = tuple((predicate.holds, predicate.code) for predicate in JOB_PREDICATES)
+_POOL_CHECKS = tuple((predicate.holds, predicate.code) for predicate in POOL_PREDICATES)
+
+
 def job_obstacle(facts: Facts, job: Job, now_ms: int) -> Reason | None:
     """The first job predicate that does not hold."""
-    for predicate in JOB_PREDICATES:
-        if not predicate.holds(facts, job, now_ms):
-            return predicate.code
+    for holds, code in _JOB_CHECKS:
+        if not holds(facts, job, now_ms):
+            return code
     return None
 
 
 def pool_obstacle(facts: Facts, job: Job, pool: Pool) -> Reason | None:
     """The first pool predicate that does not hold."""
-    for predicate in POOL_PREDICATES:
-        if not predicate.holds(facts, job, pool):
-            return predicate.code
+    for holds, code in _POOL_CHECKS:
+        if not holds(facts, job, pool):
+            return code
     return None
 
 
@@ -66,19 +73,46 @@ def worker_in(facts: Facts, job: Job, pool: Pool, now_ms: int) -> Worker | Reaso
     return Reason.reserved if kept else Reason.no_capacity
 
 
-def find(facts: Facts, job: Job, now_ms: int) -> Worker | Reason:
-    """The worker that the job would get now, in the cheapest pool that can take it, or the reason nearest to running.
+class Search:
+    """Finds workers for one job after another while nothing is given back: a scheduling pass, or a single question.
 
-    Asks the pool predicates only: the caller has asked the job predicates.
+    So what a pool has no room for once, it has no room for until the end.
     """
-    nearest = Reason.infeasible
-    for pool in sorted(facts.pools.values(), key=fit.price_rank) if len(facts.pools) > 1 else facts.pools.values():
-        obstacle = pool_obstacle(facts, job, pool)
-        if obstacle is None:
-            answer = worker_in(facts, job, pool, now_ms)
-            if isinstance(answer, Worker):
-                return answer
-            obstacle = answer
-        if NEARNESS[obstacle] > NEARNESS[nearest]:
-            nearest = obstacle
-    return nearest
+
+    __slots__ = ("facts", "full", "now_ms", "pools")
+
+    def __init__(self, facts: Facts, now_ms: int) -> None:
+        self.facts = facts
+        self.now_ms = now_ms
+        self.pools: Sequence[Pool] = sorted(facts.pools.values(), key=fit.price_rank)
+        self.full: set[tuple[str, Resources]] = set()
+
+    def find(self, job: Job) -> Worker | Reason:
+        """The worker that the job would get now, in the cheapest pool that can take it, or the reason nearest to
+        running. Asks the pool predicates only: the caller has asked the job predicates.
+        """
+        nearest = Reason.infeasible
+        for pool in self.pools:
+            obstacle = pool_obstacle(self.facts, job, pool)
+            if obstacle is None:
+                answer = self._in_pool(job, pool)
+                if isinstance(answer, Worker):
+                    return answer
+                obstacle = answer
+            if NEARNESS[obstacle] > NEARNESS[nearest]:
+                nearest = obstacle
+        return nearest
+
+    def _in_pool(self, job: Job, pool: Pool) -> Worker | Reason:
+        need = (pool.spec.name, job.resources)
+        if need in self.full:
+            return Reason.no_capacity
+        answer = worker_in(self.facts, job, pool, self.now_ms)
+        if answer is Reason.no_capacity:
+            self.full.add(need)
+        return answer
+
+
+def find(facts: Facts, job: Job, now_ms: int) -> Worker | Reason:
+    """`Search.find` for a single job."""
+    return Search(facts, now_ms).find(job)

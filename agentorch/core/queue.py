@@ -44,26 +44,30 @@ def _submit_order(job: Job) -> tuple[int, int]:
     return job.submitted_ms, job.number
 
 
+Entry = tuple[int, int, str]  # (order key, number, job id)
+
+
 class Line:
-    """Jobs that fit in the same places. `live` maps a job's number to its key; other heap entries are stale."""
+    """Jobs that fit in the same places. `live` maps a job's number to its entry; other heap entries are stale."""
 
     __slots__ = ("heap", "key", "live")
 
     def __init__(self, key: LineKey) -> None:
         self.key = key
-        self.heap: list[tuple[int, int, str]] = []
-        self.live: dict[int, tuple[int, str]] = {}
+        self.heap: list[Entry] = []
+        self.live: dict[int, Entry] = {}
 
     def __lt__(self, other: Line) -> bool:
         """Only a stale entry can tie with another line's; which of the two goes first does not matter."""
         return False
 
-    def head(self) -> tuple[int, int, str] | None:
+    def head(self) -> Entry | None:
+        """Who goes first; afterwards it is `heap[0]`."""
         heap, live = self.heap, self.live
         while heap:
-            key, number, job = heap[0]
-            if live.get(number) == (key, job):
-                return heap[0]
+            entry = heap[0]
+            if live.get(entry[1]) is entry:
+                return entry
             heappop(heap)
         return None
 
@@ -84,12 +88,12 @@ class TenantLines:
             heappush(self.heap, (head[0], head[1], line))
 
     def first(self) -> Line | None:
-        """The line whose head goes first, left in the heap; None when nobody waits."""
+        """The line whose head, then its `heap[0]`, goes first, left in the heap; None when nobody waits."""
         heap = self.heap
         while heap:
             key, number, line = heap[0]
             head = line.head()
-            if head is not None and (head[0], head[1]) == (key, number):
+            if head is not None and head[1] == number and head[0] == key:
                 return line
             heappop(heap)
             if head is None:
@@ -110,7 +114,7 @@ class Queue:
         self._aside: dict[str, None] = {}  # waits for time or for a dependency
         for job in facts.jobs.values():
             if job.state is JobState.queued:
-                self._enter(job)
+                self.add(job)
 
     def __len__(self) -> int:
         return len(self._where) + len(self._aside)
@@ -118,17 +122,24 @@ class Queue:
     def push(self, job: Job) -> None:
         """Enter a job that has just become queued, or whose order, size or route changed."""
         self.remove(job)
-        self._enter(job)
+        self.add(job)
+
+    def add(self, job: Job) -> None:
+        """Enter a job that stands nowhere."""
+        if job.waiting_on or job.not_before_ms > 0:
+            self._aside[job.id] = None
+            if not job.waiting_on:
+                heappush(self._sleepers, (job.not_before_ms, job.number, job.id))
+        else:
+            self._stand(job)
 
     def remove(self, job: Job) -> None:
         """Take a job out, wherever it stands; harmless when it stands nowhere."""
         line = self._where.pop(job.id, None)
-        if line is not None:
-            was_head = line.heap[0][1] == job.number
-            del line.live[job.number]
-            if was_head:  # the next in line is entered only now, by its own key
-                self.tiers[line.key[0]][line.key[1]].offer(line)
-        self._aside.pop(job.id, None)
+        if line is None:
+            self._aside.pop(job.id, None)
+        elif line.live.pop(job.number) is line.heap[0]:  # the next in line is entered only now, by its own key
+            self.tiers[line.key[0]][line.key[1]].offer(line)
 
     def wake(self, now_ms: int) -> None:
         """Bring in the sleepers whose time has come."""
@@ -151,7 +162,7 @@ class Queue:
         """
         jobs = self.facts.jobs
         lines = [line for tier in self.tiers for lines in tier.values() for line in lines.lines.values() if line.live]
-        streams: list[Iterator[Job]] = [(jobs[name] for _, name in line.live.values()) for line in lines]
+        streams: list[Iterator[Job]] = [(jobs[entry[2]] for entry in line.live.values()) for line in lines]
         streams.append(jobs[name] for name in self._aside)
         found = islice(merge(*streams, key=_submit_order), limit)
         return sorted(found, key=_submit_order)
@@ -175,26 +186,18 @@ class Queue:
         """Ids of all queued jobs, for the invariants."""
         return set(self._where) | set(self._aside)
 
-    def _enter(self, job: Job) -> None:
-        if job.waiting_on or job.not_before_ms > 0:
-            self._aside[job.id] = None
-            if not job.waiting_on:
-                heappush(self._sleepers, (job.not_before_ms, job.number, job.id))
-            return
-        self._stand(job)
-
     def _stand(self, job: Job) -> None:
         key = line_key(job)
-        lines = self.tiers[key[0]].get(job.tenant)
+        tenants = self.tiers[key[0]]
+        lines = tenants.get(job.tenant)
         if lines is None:
-            lines = self.tiers[key[0]][job.tenant] = TenantLines()
+            lines = tenants[job.tenant] = TenantLines()
         line = lines.lines.get(key)
         if line is None:
             line = lines.lines[key] = Line(key)
-        order = order_key(job)
-        line.live[job.number] = (order, job.id)
+        entry = (order_key(job), job.number, job.id)
         self._where[job.id] = line
-        heappush(line.heap, (order, job.number, job.id))
-        head = line.head()
-        if head is not None and head[1] == job.number:
-            heappush(lines.heap, (order, job.number, line))
+        line.live[job.number] = entry
+        heappush(line.heap, entry)
+        if line.head() is entry:
+            heappush(lines.heap, (entry[0], entry[1], line))

@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heapreplace
 
 from agentorch.core import fairshare, fit, money
 from agentorch.core.facts import Facts
-from agentorch.core.placement import find, job_obstacle
+from agentorch.core.placement import Search, job_obstacle
 from agentorch.core.queue import Line, TenantLines
 from agentorch.core.turn import Turn
 from agentorch.model import limits
@@ -44,6 +44,7 @@ class _Pass:
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self.facts: Facts = turn.facts
+        self.search = Search(turn.facts, turn.now_ms)
         self.aside: list[tuple[TenantLines, Line]] = []
         self.started = 0
         self.claimed: set[str] = set()  # pools for which a job that goes earlier waits already
@@ -66,9 +67,8 @@ class _Pass:
         return (effective, fairshare.share(self.facts.tenants[tenant]), tenant, rank)
 
     def head(self, line: Line) -> Job:
-        head = line.head()
-        assert head is not None, "lines in the ring have a head"
-        return self.facts.jobs[head[2]]
+        """Of a line that `TenantLines.first` has just returned."""
+        return self.facts.jobs[line.heap[0][2]]
 
     def run(self) -> int:
         while self.ring and self.started < limits.DISPATCH_PER_PASS and len(self.aside) < limits.BACKFILL_DEPTH:
@@ -91,7 +91,7 @@ class _Pass:
     def try_head(self, lines: TenantLines, line: Line) -> None:
         job = self.head(line)
         obstacle = job_obstacle(self.facts, job, self.turn.now_ms)
-        answer = obstacle if obstacle is not None else find(self.facts, job, self.turn.now_ms)
+        answer = obstacle if obstacle is not None else self.search.find(job)
         if isinstance(answer, Worker):
             start(self.turn, job, answer)
             self.started += 1
@@ -112,8 +112,8 @@ class _Pass:
 
 def start(turn: Turn, job: Job, worker: Worker) -> None:
     """Order an attempt: room, devices, money and fair share are taken by the event."""
-    pool = turn.facts.pools[worker.pool]
-    price = money.share_price(pool.spec, job.resources)
+    need = job.resources
+    price = money.share_price(turn.facts.pools[worker.pool].spec, need)
     reserved_ms = money.reservation_ms(job, price)
     turn.emit(
         JobStarted(
@@ -122,12 +122,12 @@ def start(turn: Turn, job: Job, worker: Worker) -> None:
             attempt=job.attempts_made + 1,
             worker=worker.id,
             pool=worker.pool,
-            devices=tuple(worker.free_devices[: job.resources.gpus]),
-            resources=job.resources,
+            devices=tuple(worker.free_devices[: need.gpus]) if need.gpus else (),
+            resources=need,
             reserved_usd_micros=money.cost_of(price, reserved_ms) or 0,
             price_usd_micros_per_hour=price,
             paid_until_ms=turn.now_ms + reserved_ms,
-            charge=fairshare.advance(turn.facts, job.resources, turn.now_ms),
+            charge=fairshare.advance(turn.facts, need, turn.now_ms),
         )
     )
 

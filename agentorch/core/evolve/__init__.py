@@ -25,4 +25,5 @@ def evolve(state: State, event: Event) -> None:
     HANDLERS[type(event)](state, event)
     facts = state.facts
     facts.seq += 1
-    facts.at_ms = max(facts.at_ms, event.at_ms)
+    if event.at_ms > facts.at_ms:
+        facts.at_ms = event.at_ms

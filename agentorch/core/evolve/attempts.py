@@ -43,11 +43,13 @@ def started(state: State, event: ev.JobStarted) -> None:
     job.started_ms = job.started_ms or event.at_ms
     worker.free_cpu_milli -= event.resources.cpu_milli
     worker.free_memory_bytes -= event.resources.memory_bytes
-    worker.free_devices = [device for device in worker.free_devices if device not in event.devices]
+    if event.devices:
+        worker.free_devices = [device for device in worker.free_devices if device not in event.devices]
     worker.running.append(job.id)
-    reserved = facts.workers.get(facts.reserved.pop(job.id, ""))
-    if reserved is not None:
-        reserved.reserved_for = ""
+    if job.id in facts.reserved:
+        kept = facts.workers.get(facts.reserved.pop(job.id))
+        if kept is not None:
+            kept.reserved_for = ""
     tenant.queued -= 1
     tenant.running += 1
     tenant.reserved_usd_micros += event.reserved_usd_micros
@@ -108,13 +110,15 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
         return
     worker.free_cpu_milli += attempt.resources.cpu_milli
     worker.free_memory_bytes += attempt.resources.memory_bytes
-    worker.free_devices = [name for name in worker.devices if name in worker.free_devices or name in attempt.devices]
+    if attempt.devices:
+        free = {*worker.free_devices, *attempt.devices}
+        worker.free_devices = [name for name in worker.devices if name in free]
     worker.running.remove(job.id)
     if event.cause in (Cause.lost, Cause.no_capacity):
         worker.failures += 1
-    pool = facts.pools.get(worker.pool)
-    if pool is not None and never_ran and event.cause in (Cause.lost, Cause.no_capacity):
-        pool.failed_starts += 1
+        pool = facts.pools.get(worker.pool)
+        if pool is not None and never_ran:
+            pool.failed_starts += 1
 
 
 def extended(state: State, event: ev.ReservationExtended) -> None:

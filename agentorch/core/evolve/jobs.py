@@ -12,6 +12,9 @@ from agentorch.model import events as ev
 from agentorch.model import limits
 from agentorch.model.jobs import Cause, Job, JobState
 
+#: Finished jobs that are forgotten together, once that many too many are kept.
+FORGET_AT_ONCE = limits.FINISHED_JOBS_KEPT // 10
+
 
 def submitted(state: State, event: ev.JobSubmitted) -> None:
     facts = state.facts
@@ -28,7 +31,7 @@ def submitted(state: State, event: ev.JobSubmitted) -> None:
         not_before_ms=spec.not_before_ms,
         resources=spec.resources,
     )
-    for name in dict.fromkeys(spec.depends_on):
+    for name in dict.fromkeys(spec.depends_on) if spec.depends_on else ():
         other = facts.jobs.get(name)
         if other is not None and other.state is not JobState.succeeded:
             facts.dependants.setdefault(name, []).append(job.id)
@@ -41,7 +44,7 @@ def submitted(state: State, event: ev.JobSubmitted) -> None:
     facts.world_seq = facts.seq + 1
     if event.idempotency_key:
         _remember(facts, event)
-    state.queue.push(job)
+    state.queue.add(job)
 
 
 def _remember(facts: Facts, event: ev.JobSubmitted) -> None:
@@ -127,7 +130,8 @@ def ended(state: State, event: ev.JobEnded) -> None:
     job.stop_by = event.by or job.stop_by
     facts.impatient.pop(job.id, None)
     facts.tenants[job.tenant].finished += 1
-    facts.ended_by_state[str(event.state)] = facts.ended_by_state.get(str(event.state), 0) + 1
+    state_name = str(event.state)
+    facts.ended_by_state[state_name] = facts.ended_by_state.get(state_name, 0) + 1
     facts.world_seq = facts.seq + 1
     _unreserve(facts, job.id)
     for name in facts.dependants.pop(job.id, ()):
@@ -137,9 +141,15 @@ def ended(state: State, event: ev.JobEnded) -> None:
             if other.state is JobState.queued:
                 state.queue.push(other)
     facts.finished[job.id] = None
-    for name in list(islice(facts.finished, max(0, len(facts.finished) - limits.FINISHED_JOBS_KEPT))):
-        del facts.finished[name]
+    if len(facts.finished) >= limits.FINISHED_JOBS_KEPT + FORGET_AT_ONCE:
+        _forget(facts)
+
+
+def _forget(facts: Facts) -> None:
+    """Drop the oldest finished jobs, many at once: a dict finds its first key only past all that were deleted."""
+    for name in islice(facts.finished, FORGET_AT_ONCE):
         del facts.jobs[name]
+    facts.finished = dict.fromkeys(islice(facts.finished, FORGET_AT_ONCE, None))
 
 
 def progressed(state: State, event: ev.JobProgressed) -> None:
@@ -153,9 +163,10 @@ def progressed(state: State, event: ev.JobProgressed) -> None:
 
 
 def _unreserve(facts: Facts, job: str) -> None:
-    worker = facts.workers.get(facts.reserved.pop(job, ""))
-    if worker is not None:
-        worker.reserved_for = ""
+    if job in facts.reserved:
+        worker = facts.workers.get(facts.reserved.pop(job))
+        if worker is not None:
+            worker.reserved_for = ""
 
 
 HANDLERS: dict[type, Callable[[State, Any], None]] = {
