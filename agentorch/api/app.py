@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agentorch import __version__
 from agentorch.api import openapi, problems, routes_fleet, routes_jobs, routes_supervisor, routes_system
@@ -18,6 +18,7 @@ from agentorch.api.services import Services
 from agentorch.api.settings import ApiSettings
 from agentorch.api.submitting import submit, submit_batch
 from agentorch.config import ServerSettings
+from agentorch.errors import RuntimeStopped
 from agentorch.runtime.source import Source
 
 _Hot = Callable[[Services, Request], Awaitable[Response]]
@@ -70,7 +71,7 @@ class Api:
         if hot is None:
             if not self._started:
                 await self._start()
-            await self.fastapi(scope, receive, send)
+            await self.fastapi(scope, receive, _durable(self.services.source, send, scope, receive))
             return
         try:
             if not self._started:
@@ -78,7 +79,31 @@ class Api:
             response = await hot(self.services, Request(scope, receive))
         except Exception as error:  # noqa: BLE001 - every answer is a problem document, a defect's too
             response = problems.of_exception(error)
+            # A refusal rests on what is in memory; the other hot answers have waited for their own commit.
+            send = _durable(self.services.source, send, scope, receive)
         await response(scope, receive, send)
+
+
+def _durable(source: Source, send: Send, scope: Scope, receive: Receive) -> Send:
+    """Hold an answer back until everything that it may rest on is durable: no answer shows what a crash could take
+    back. When that never happens, the answer is 503 instead. `/healthz` alone speaks of the process only.
+    """
+    if scope["path"] == "/healthz":
+        return send
+    stopped = False
+
+    async def settled(message: Message) -> None:
+        nonlocal stopped
+        if message["type"] == "http.response.start":
+            try:
+                await source.settled()
+            except RuntimeStopped as error:
+                stopped = True
+                await problems.of_stopped(error)(scope, receive, send)
+        if not stopped:
+            await send(message)
+
+    return settled
 
 
 def _fastapi(services: Services, extra_routes: Sequence[BaseRoute]) -> FastAPI:

@@ -7,6 +7,7 @@ foreign Origin, or a content type that needs no preflight: each of these is refu
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
@@ -23,6 +24,7 @@ def is_loopback(host: str) -> bool:
     return host in _LOOPBACK_NAMES or host.startswith("127.")
 
 
+@lru_cache(maxsize=256)
 def host_of(header: str) -> str:
     """`[::1]:80` -> `::1`, `Example.org:80` -> `example.org`; "" for what is no host."""
     try:

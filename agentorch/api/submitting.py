@@ -101,6 +101,7 @@ async def _known(services: Services, caller: Caller, job_id: str) -> Response:
     state = await services.source.view()
     found = find_job(state, caller, job_id)
     document = job_document(state, found, services.source.now_ms())
+    await services.source.settled()
     return Response(document.model_dump_json(), 200, {"location": f"/v1/jobs/{job_id}"}, _JSON)
 
 

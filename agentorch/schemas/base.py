@@ -19,10 +19,11 @@ INTEGRAL = BeforeValidator(_whole)
 class Request(BaseModel):
     """Comes in: unknown fields are refused by name, so that a typing mistake is never silently ignored.
 
-    Strict: `"5"` and `true` are not numbers, and NaN is none either.
+    Strict: `"5"` and `true` are not numbers, and NaN is none either. Frozen: a default that can be hashed is shared,
+    and not copied for every request.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
 
 class Document(BaseModel):

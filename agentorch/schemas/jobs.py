@@ -162,7 +162,7 @@ class ResourcesRequest(Request):
 class RetryRequest(Request):
     """At most `attempts` tries in all, for the causes in `on`."""
 
-    on: list[RetryOn] = Field(default=[RetryOn.interruption, RetryOn.no_capacity], max_length=len(RetryOn))
+    on: tuple[RetryOn, ...] = Field(default=(RetryOn.interruption, RetryOn.no_capacity), max_length=len(RetryOn))
     attempts: Annotated[int, Field(ge=1, le=limits.RETRY_ATTEMPTS_MAX), INTEGRAL] = 3
     backoff: Span = 1
     oom_factor: float = Field(default=1.5, ge=1, le=8)
@@ -223,15 +223,15 @@ class JobRequest(Request):
     kind: Literal["task"] = "task"
     tenant: str = Field(default="", max_length=limits.NAME_MAX_CHARS)
     workdir: Annotated[str, Field(pattern=r"^(/[^\x00]*)?$", max_length=4_096)] = ""  # absolute
-    env: dict[EnvName, Text] = Field(default={}, json_schema_extra=_NAMES)
+    env: dict[EnvName, Text] = Field(default_factory=dict, json_schema_extra=_NAMES)
     resources: ResourcesRequest = ResourcesRequest()
     workers: Annotated[int, Field(ge=1, le=1), INTEGRAL] = 1
     tier: Tier = Tier.standard
     priority: Annotated[int, Field(ge=0, le=100), INTEGRAL] = 50
     preemptible: bool = True
-    pool: Id | list[Id] = []
-    region: Id | list[Id] = []
-    pool_labels: dict[Label, str] = Field(default={}, max_length=limits.LABELS_MAX)
+    pool: Id | list[Id] = ""
+    region: Id | list[Id] = ""
+    pool_labels: dict[Label, str] = Field(default_factory=dict, max_length=limits.LABELS_MAX)
     spot_ok: bool = True
     deadline: Moment | None = None
     start_at: Moment | None = None
@@ -239,10 +239,10 @@ class JobRequest(Request):
     max_duration: Span | None = None
     max_cost: Dollars | None = None
     retry: RetryRequest = RetryRequest()
-    depends_on: list[Id] = Field(default=[], max_length=1_000)
+    depends_on: list[Id] = Field(default_factory=list, max_length=1_000)
     checkpoint: CheckpointRequest | None = None
     durable: bool = True
-    labels: dict[Label, str] = Field(default={}, max_length=limits.LABELS_MAX)
+    labels: dict[Label, str] = Field(default_factory=dict, max_length=limits.LABELS_MAX)
 
     @model_validator(mode="before")
     @classmethod
@@ -316,7 +316,9 @@ _ANYWHERE = Constraints()
 
 
 def _as_tuple(value: str | list[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(dict.fromkeys(value))
+    if isinstance(value, str):
+        return (value,) if value else ()
+    return tuple(dict.fromkeys(value))
 
 
 class BatchRequest(Request):

@@ -131,7 +131,7 @@ class Live:
             await self._stop.wait()
 
 
-class _Server(uvicorn.Server):
+class Uvicorn(uvicorn.Server):
     """uvicorn that says when it is up."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -141,6 +141,22 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.up.set()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def serving(cls, app: Api, listener: socket.socket) -> AsyncIterator[None]:
+        """Up on entry; on exit every stream ends first."""
+        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+        server = cls(config)
+        with contextlib.closing(listener):
+            task = asyncio.create_task(server._serve([listener]))
+            await server.up.wait()
+            try:
+                yield
+            finally:
+                await app.aclose()
+                server.should_exit = True
+                await task
 
 
 def _environment(job: Job) -> dict[str, str]:
@@ -167,18 +183,11 @@ async def _serving(live: Live) -> AsyncIterator[None]:
             return commands + [cmd.ConfigureTenant(spec=tenant) for tenant in live.tenants]
 
         await runtime.open(configure)
-        listener = socket.socket()
-        stack.callback(listener.close)
+        # Without the protocol asyncio would not set TCP_NODELAY, and every answer would wait for a delayed ACK.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind(("127.0.0.1", 0))
-        listener.listen(256)
         live.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         settings = ServerSettings("127.0.0.1", 0, live.folder, live.allowed_hosts)
         app = live.app = create_app(runtime, secret=SECRET, settings=settings)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
-        server = _Server(config)
-        task = asyncio.create_task(server._serve([listener]))
-        await server.up.wait()
+        await stack.enter_async_context(Uvicorn.serving(app, listener))
         yield
-        await app.aclose()
-        server.should_exit = True
-        await task

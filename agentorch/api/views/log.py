@@ -19,6 +19,33 @@ _JUDGED = {
     ProposalState.observed: ("agent", "observed", "info"),
 }
 
+#: All that can become a line: most events are of jobs, and are passed over at the cost of one look.
+_SHOWN = frozenset(
+    {
+        ev.CycleDecided,
+        ev.ProposalJudged,
+        ev.ProposalChanged,
+        ev.ApprovalAnswered,
+        ev.ApprovalExpired,
+        ev.ProposalLapsed,
+        ev.ProposalSuperseded,
+        ev.ActionRefused,
+        ev.ActionStarted,
+        ev.ActionEnded,
+        ev.ModeChanged,
+        ev.AlertRaised,
+        ev.PoolScaled,
+        ev.PoolPaused,
+        ev.WorkerCordoned,
+        ev.TenantConfigured,
+        ev.KeyAdded,
+        ev.KeyRevoked,
+        ev.GuardrailsConfigured,
+        ev.RuntimeStarted,
+        ev.RuntimeClosed,
+    }
+)
+
 Titles = Callable[[str], str]
 
 
@@ -31,6 +58,8 @@ def actor_of(by: str) -> str:
 
 def log_line(seq: int, event: ev.Event, title_of: Titles) -> LogLine | None:
     """None for the events of everyday work, which belong to jobs and not to decisions."""
+    if type(event) not in _SHOWN:
+        return None
     found = _supervision(event, title_of) or _people(event)
     if found is None:
         return None
