@@ -9,7 +9,7 @@ the jobs that wait. Jobs that may not start yet sleep by time or stand aside unt
 from __future__ import annotations
 
 from collections.abc import Iterator
-from heapq import heappop, heappush, merge
+from heapq import heappop, heappush, heapreplace, merge
 from itertools import islice
 
 from agentorch.core.facts import Facts
@@ -87,6 +87,15 @@ class TenantLines:
         if head is not None:
             heappush(self.heap, (head[0], head[1], line))
 
+    def step(self, line: Line) -> None:
+        """The line's head has gone: enter it by the next, in place of the old entry where that is at hand."""
+        heap = self.heap
+        head = line.head()
+        if head is None or not heap or heap[0][2] is not line:
+            self.offer(line)
+        else:
+            heapreplace(heap, (head[0], head[1], line))
+
     def first(self) -> Line | None:
         """The line whose head, then its `heap[0]`, goes first, left in the heap; None when nobody waits."""
         heap = self.heap
@@ -139,7 +148,7 @@ class Queue:
         if line is None:
             self._aside.pop(job.id, None)
         elif line.live.pop(job.number) is line.heap[0]:  # the next in line is entered only now, by its own key
-            self.tiers[line.key[0]][line.key[1]].offer(line)
+            self.tiers[line.key[0]][line.key[1]].step(line)
 
     def wake(self, now_ms: int) -> None:
         """Bring in the sleepers whose time has come."""

@@ -26,7 +26,8 @@ PATIENCE_MS: dict[int, int] = {
     TIER_RANK[Tier.batch]: 4 * limits.HOUR_MS,
 }
 
-Ring = list[tuple[int, float, str, int]]  # (effective tier, share, tenant, tier)
+#: (effective tier, share, tenant, tier, the tenant's first line there); tenant and tier differ, so lines never compare.
+Turns = tuple[int, float, str, int, Line]
 
 
 def schedule(turn: Turn) -> int:
@@ -48,7 +49,7 @@ class _Pass:
         self.aside: list[tuple[TenantLines, Line]] = []
         self.started = 0
         self.claimed: set[str] = set()  # pools for which a job that goes earlier waits already
-        self.ring: Ring = []
+        self.ring: list[Turns] = []
         for rank, tier in enumerate(turn.queue.tiers):
             for tenant, lines in tier.items():
                 entry = self.entry(rank, tenant, lines)
@@ -56,7 +57,7 @@ class _Pass:
                     self.ring.append(entry)
         heapify(self.ring)
 
-    def entry(self, rank: int, tenant: str, lines: TenantLines) -> tuple[int, float, str, int] | None:
+    def entry(self, rank: int, tenant: str, lines: TenantLines) -> Turns | None:
         line = lines.first()
         if line is None:
             return None
@@ -64,26 +65,23 @@ class _Pass:
         effective = rank
         if patience_ms is not None and self.head(line).queued_ms + patience_ms <= self.turn.now_ms:
             effective = TIER_RANK[Tier.standard]
-        return (effective, fairshare.share(self.facts.tenants[tenant]), tenant, rank)
+        return (effective, fairshare.share(self.facts.tenants[tenant]), tenant, rank, line)
 
     def head(self, line: Line) -> Job:
         """Of a line that `TenantLines.first` has just returned."""
         return self.facts.jobs[line.heap[0][2]]
 
     def run(self) -> int:
-        while self.ring and self.started < limits.DISPATCH_PER_PASS and len(self.aside) < limits.BACKFILL_DEPTH:
-            _, _, tenant, rank = self.ring[0]
+        ring = self.ring
+        while ring and self.started < limits.DISPATCH_PER_PASS and len(self.aside) < limits.BACKFILL_DEPTH:
+            _, _, tenant, rank, line = ring[0]
             lines = self.turn.queue.tiers[rank][tenant]
-            line = lines.first()
-            if line is None:
-                heappop(self.ring)
-                continue
             self.try_head(lines, line)
             entry = self.entry(rank, tenant, lines)
             if entry is None:
-                heappop(self.ring)
+                heappop(ring)
             else:
-                heapreplace(self.ring, entry)
+                heapreplace(ring, entry)
         for lines, line in self.aside:
             lines.offer(line)
         return self.started
@@ -124,7 +122,7 @@ def start(turn: Turn, job: Job, worker: Worker) -> None:
             pool=worker.pool,
             devices=tuple(worker.free_devices[: need.gpus]) if need.gpus else (),
             resources=need,
-            reserved_usd_micros=money.cost_of(price, reserved_ms) or 0,
+            reserved_usd_micros=(money.cost_of(price, reserved_ms) or 0) if price else 0,
             price_usd_micros_per_hour=price,
             paid_until_ms=turn.now_ms + reserved_ms,
             charge=fairshare.advance(turn.facts, need, turn.now_ms),
