@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from agentorch.core.facts import Facts
@@ -30,7 +30,8 @@ class Performer:
     def __init__(self, executors: Mapping[str, Executor], environment: JobEnvironment) -> None:
         self.executors = dict(executors)
         self._environment = environment
-        self._queues: dict[str, asyncio.Queue[Instruction]] = {name: asyncio.Queue() for name in executors}
+        self._orders: dict[str, list[Instruction]] = {name: [] for name in executors}
+        self._news: dict[str, asyncio.Event] = {name: asyncio.Event() for name in executors}
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: Loop
 
@@ -46,7 +47,8 @@ class Performer:
         for order in orders:
             executor = self._executor_of(order.job)
             if executor is not None:
-                self._queues[executor].put_nowait(order)
+                self._orders[executor].append(order)
+                self._news[executor].set()
 
     def _executor_of(self, name: str) -> str | None:
         job = self.facts.jobs.get(name)
@@ -70,8 +72,7 @@ class Performer:
                 by_executor[name].append((job, number))
         for name, attempts in by_executor.items():
             ids = [attempt_id(job, number) for job, number in attempts]
-            for status in await self.executors[name].inspect(ids):
-                await self._report(status, recovering=True)
+            await self._report(await self.executors[name].inspect(ids), recovering=True)
         await self._loop.settled()
         for stop in stops_to_repeat(self.facts):
             self.perform([stop])
@@ -91,11 +92,13 @@ class Performer:
     # -- orders
 
     async def _work(self, name: str, executor: Executor) -> None:
-        queue = self._queues[name]
+        waiting, news = self._orders[name], self._news[name]
         while True:
-            orders = [await queue.get()]
-            while not queue.empty() and len(orders) < limits.DISPATCH_PER_PASS:
-                orders.append(queue.get_nowait())
+            if not waiting:
+                news.clear()
+                await news.wait()
+            orders = waiting[: limits.DISPATCH_PER_PASS]
+            del waiting[: limits.DISPATCH_PER_PASS]
             try:
                 # Launches first: a stop in the same batch may be for one of them, never the other way round.
                 await self._launch(executor, [order for order in orders if isinstance(order, Launch)])
@@ -112,8 +115,7 @@ class Performer:
         except (ExecutorError, OSError) as error:
             log.warning("launch of %d attempts failed: %s", len(specs), error)
             statuses = [await self._failed_launch(executor, spec.id, error) for spec in specs]
-        for status in statuses:
-            await self._report(status)
+        await self._report(statuses)
 
     async def _failed_launch(self, executor: Executor, attempt: str, error: Exception) -> AttemptStatus:
         """A batch failed: each attempt's own truth, so that none is run twice and none is forgotten."""
@@ -169,50 +171,50 @@ class Performer:
         reported = 0
         async for status in executor.events():
             try:
-                await self._report(status)
+                await self._report([status])
             except RuntimeStopped:
                 return
             reported += 1
             if reported % limits.DISPATCH_PER_PASS == 0:
                 await asyncio.sleep(0)  # many may be there at once: others get their turn
 
-    async def _report(self, status: AttemptStatus, *, recovering: bool = False) -> None:
-        """Hand it to the loop, which commits it with whatever else has come by then.
+    async def _report(self, statuses: Sequence[AttemptStatus], *, recovering: bool = False) -> None:
+        """Hand them to the loop, which commits them with whatever else has come by then.
 
-        Nothing waits for that commit: if it fails, the next start asks the executor again.
+        Nothing waits for that commit: if it fails, the next start asks the executor again. Reports are never dropped:
+        when the loop is full, this waits for it.
         """
+        for status in statuses:
+            command = self._command(status, recovering=recovering)
+            while command is not None:
+                try:
+                    self._loop.take(command)
+                except Refused as error:
+                    if error.code == "overloaded":
+                        await self._loop.clock.wait(error.retry_after_s or 1.0)
+                        continue
+                    log.error("report %s refused: %s", command, error)
+                break
+
+    def _command(self, status: AttemptStatus, *, recovering: bool) -> cmd.ReportRunning | cmd.ReportEnded | None:
+        """What to tell the core; None when it knows already."""
         job, number = parse_attempt_id(status.id)
         if status.phase is AttemptPhase.running:
-            await self._tell(cmd.ReportRunning(job=job, attempt=number))
-            return
+            return cmd.ReportRunning(job=job, attempt=number)
         cause, message = status.cause, status.message
         if status.phase is AttemptPhase.absent:
             if not recovering:
-                return
+                return None
             # Ordered and never started: fenced now, so another attempt may be, and nobody is to blame.
             cause, message = Cause.requeued, "never started: the runtime ended first"
-        await self._tell(
-            cmd.ReportEnded(
-                job=job,
-                attempt=number,
-                cause=cause or Cause.lost,
-                started_ms=status.started_ms,
-                ended_ms=status.ended_ms or self._loop.now_ms(),
-                exit_code=status.exit_code,
-                signal=status.signal,
-                message=message,
-                usage=status.usage,
-            )
+        return cmd.ReportEnded(
+            job=job,
+            attempt=number,
+            cause=cause or Cause.lost,
+            started_ms=status.started_ms,
+            ended_ms=status.ended_ms or self._loop.now_ms(),
+            exit_code=status.exit_code,
+            signal=status.signal,
+            message=message,
+            usage=status.usage,
         )
-
-    async def _tell(self, command: cmd.ReportRunning | cmd.ReportEnded) -> None:
-        """Reports are never dropped: when the loop is full, wait for it."""
-        while True:
-            try:
-                self._loop.take(command)
-                return
-            except Refused as error:
-                if error.code != "overloaded":
-                    log.error("report %s refused: %s", command, error)
-                    return
-                await self._loop.clock.wait(error.retry_after_s or 1.0)
