@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from agentorch.errors import ConfigError, LedgerError
+from agentorch.errors import ConfigError
 from agentorch.ledger.sqlite import SqliteLedger
+from agentorch.ledger.verify import verify_file as chain_of_file
 from agentorch.runtime import verification
 from agentorch.runtime.source import Verification
 
@@ -27,13 +28,22 @@ def ledger_file(path: Path) -> Path:
 
 async def verify_file(path: Path) -> Verification:
     """Verify a ledger file, also of a running server. Reports what is wrong instead of raising."""
-    ledger = SqliteLedger(ledger_file(path), read_only=True)
+    file = ledger_file(path)
+    chain = await chain_of_file(file)
+    if not chain.ok:
+        return Verification(
+            ok=False,
+            last_seq=chain.last_seq,
+            head_hash=chain.head_hash,
+            segments=chain.segments,
+            events=chain.last_seq,
+            first_bad_seq=chain.first_bad_seq,
+            why=chain.why,
+        )
+    ledger = SqliteLedger(file, read_only=True)
     try:
         await ledger.open()
         return await verification.verify(ledger)
-    except LedgerError as error:
-        seq = getattr(error, "seq", 0)
-        return Verification(ok=False, last_seq=0, head_hash="", segments=0, events=0, first_bad_seq=seq, why=str(error))
     finally:
         await ledger.close()
 

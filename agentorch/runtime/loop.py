@@ -183,6 +183,7 @@ class Loop:
         self._in_flight = len(batch)
         last = await self.ledger.commit(batch, self.clock.now_ms())
         self._in_flight = 0
+        self.head_hash = (await self.ledger.info()).head_hash
         self.commits += 1
         self.durable_seq = last
         while self._waiters and self._waiters[0][0] <= last:
