@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, Literal, Protocol
@@ -29,6 +29,7 @@ from agentorch.schemas.supervision import (
 EAGER_S: Final = 0.25  # a change after a quiet time is shown this soon
 STEADY_S: Final = 1.0  # while events pour in, one snapshot in this time
 STALE_S: Final = 5.0  # telemetry makes no events: with nothing else to do, a heartbeat fetches it
+ANSWER_S: Final = 15.0  # longer without a snapshot counts as lost
 BACKOFF_S: Final = 0.5
 BACKOFF_CAP_S: Final = 10.0
 
@@ -41,7 +42,7 @@ class Api(Protocol):
 
     async def aclose(self) -> None: ...
     async def snapshot(self, at: int | None = None) -> SnapshotDocument: ...
-    def events(self, after: int | None) -> AsyncIterator[dict[str, Any]]: ...
+    def events(self, after: int | None) -> AsyncGenerator[dict[str, Any], None]: ...
     async def jobs(
         self,
         *,
@@ -60,7 +61,9 @@ class Api(Protocol):
     async def logs(
         self, job_id: str, /, attempt: int | None = None, stream: str = "stdout", offset: int = 0
     ) -> tuple[str, int]: ...
-    def follow_logs(self, job_id: str, /, attempt: int | None = None, stream: str = "stdout") -> AsyncIterator[str]: ...
+    def follow_logs(
+        self, job_id: str, /, attempt: int | None = None, stream: str = "stdout"
+    ) -> AsyncGenerator[str, None]: ...
     async def job_events(self, job_id: str, /) -> list[dict[str, Any]]: ...
     async def answer(
         self,
@@ -160,7 +163,11 @@ class Feed:
     async def refresh(self) -> None:
         """Fetch the snapshot once."""
         began = self.clock()
-        snapshot = await self.api.snapshot(self.at)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                snapshot = await self.api.snapshot(self.at)
+        except TimeoutError as error:
+            raise ServerUnreachable(f"no snapshot within {ANSWER_S:.0f} s") from error
         took = self.clock() - began
         self._skew_s = snapshot.server_time - (began + took / 2)
         self.newest_seq = max(self.newest_seq, snapshot.seq, snapshot.last_seq)
@@ -198,13 +205,14 @@ class Feed:
             await asyncio.gather(*both, return_exceptions=True)
 
     async def _read(self) -> None:
-        async for event in self.api.events(self.newest_seq):
-            seq = event.get("seq")
-            if seq is not None:
-                self.newest_seq = max(self.newest_seq, int(seq))
-                self._news.set()
-            elif self.snapshot is not None and self.now() - self.snapshot.server_time >= STALE_S:
-                self._news.set()
+        async with contextlib.aclosing(self.api.events(self.newest_seq)) as events:
+            async for event in events:
+                seq = event.get("seq")
+                if seq is not None:
+                    self.newest_seq = max(self.newest_seq, int(seq))
+                    self._news.set()
+                elif self.snapshot is not None and self.now() - self.snapshot.server_time >= STALE_S:
+                    self._news.set()
         raise ServerUnreachable("the server closed the stream of events")
 
     async def _fetch(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class RecordedApi:
             raise ServerRefused(404, "not_found", f"there is no state at {at}")
         return self.past[max(known)].model_copy(update={"seq": at})
 
-    async def events(self, after: int | None) -> AsyncIterator[dict[str, Any]]:
+    async def events(self, after: int | None) -> AsyncGenerator[dict[str, Any], None]:
         """What was put into `feed_events`; None, or a server that is gone, ends it."""
         while True:
             self._reach()
@@ -122,7 +122,7 @@ class RecordedApi:
 
     async def follow_logs(
         self, job_id: str, /, attempt: int | None = None, stream: str = "stdout"
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str, None]:
         yield (await self.logs(job_id, attempt, stream))[0]
 
     async def job_events(self, job_id: str, /) -> list[dict[str, Any]]:

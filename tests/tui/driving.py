@@ -36,14 +36,18 @@ def make_app(changed: dict[str, Any] | None = None, *, read_only: bool = False, 
 
 
 async def settle(app: AgentorchApp, pilot: Pilot[Any]) -> None:
-    """Until the app has nothing left to do but wait for its feed and its timers."""
-    await pilot.pause()
-    for _ in range(3):
-        busy = [worker for worker in app.workers if worker.group != "feed" and not worker.is_finished]
-        if not busy:
-            return
-        await app.workers.wait_for_complete(busy)
+    """Until the app has nothing left to do but wait for its feed and its timers, and its picture stands still."""
+    before: list[tuple[str, list[str]]] | None = None
+    for _ in range(10):
         await pilot.pause()
+        busy = [worker for worker in app.workers if worker.group != "feed" and not worker.is_finished]
+        if busy:
+            await app.workers.wait_for_complete(busy)
+            continue
+        now = screen_rows(app)
+        if now == before:
+            return
+        before = now
 
 
 def screen_text(app: AgentorchApp) -> list[str]:

@@ -106,14 +106,14 @@ def impact_line(proposal: ProposalDocument, width: int) -> Line:
 def head(view: View, proposal: ProposalDocument, width: int) -> list[Line]:
     """Three lines that stay visible whatever the size: what, risk and expiry and what happens then, impact."""
     title = line((clip(plain(proposal.title), width), "bold"))
-    return [title, _risk_line(view, proposal), impact_line(proposal, width)]
+    return [title, _risk_line(view, proposal, width), impact_line(proposal, width)]
 
 
-def _risk_line(view: View, proposal: ProposalDocument) -> Line:
+def _risk_line(view: View, proposal: ProposalDocument, width: int) -> Line:
     sign, look = glyphs.RISKS[proposal.risk]
-    dot = (f"  {glyphs.DOT}  ", "dim")
+    dot = (f"  {glyphs.DOT}  " if width >= 68 else f" {glyphs.DOT} ", "dim")
     risk = line((f"{sign} ", look), (f"{proposal.risk} risk", f"{look} bold"))
-    undoable = line(("reversible ", "dim"), "yes" if proposal.reversible else ("no", "error"))
+    undoable = line(("reversible", "dim") if proposal.reversible else ("can't be undone", "error"))
     if proposal.state == "open":
         left = proposal.expires_at - view.now
         then = (plain(proposal.on_expiry).split(";")[0] or "nothing happens", "bold")
@@ -124,12 +124,8 @@ def _risk_line(view: View, proposal: ProposalDocument) -> Line:
     if proposal.answer is not None:
         answer = proposal.answer
         reason = f" “{plain(answer.reason)}”" if answer.reason else ""
-        ended += line(
-            (" by ", "dim"),
-            (f"{glyphs.HUMAN} {plain(answer.by)}", "human"),
-            (f" {view.moment(answer.at)}", "dim"),
-            reason,
-        )
+        who, when = f"{glyphs.HUMAN} {plain(answer.by)}", f" {view.moment(answer.at)}"
+        ended += line((" by ", "dim"), (who, "human"), (when, "dim"), reason)
     return [*ended, Span(*dot), *risk]
 
 
@@ -229,6 +225,8 @@ def _impact(proposal: ProposalDocument, width: int) -> list[Line]:
 
 
 def _change(proposal: ProposalDocument, width: int) -> list[Line]:
+    if not proposal.before and not proposal.after:
+        return []
     lines = _section("Change")
     before, after = plain(proposal.before) or words.UNKNOWN, plain(proposal.after) or words.UNKNOWN
     room = max(8, width - cells(before) - cells(after) - 9)
@@ -280,7 +278,7 @@ def _rest(view: View, proposal: ProposalDocument, width: int) -> list[Line]:
     if proposal.outcome:
         lines += _section("Outcome")
         lines += [line(row) for row in wrap(proposal.outcome, width, indent=2)]
-    if proposal.command:
+    if proposal.command and proposal.state == "open":
         lines += _section("The same on the command line", "y copies it")
         lines += [line((row, "primary")) for row in wrap(proposal.command, width, indent=2, hanging=4)]
     return lines

@@ -63,7 +63,7 @@ COLUMNS: tuple[Column[BudgetDocument], ...] = (
         "burn", 9, text_cell(lambda budget: words.rate(budget.burn_usd_per_hour), "dim", right=True), right=True, drop=1
     ),
     Column("", 1, lambda budget, width: [Span(" ")]),
-    Column("lasts", 18, _note),
+    Column("lasts", 18, _note, stretch=True),
 )
 
 

@@ -45,8 +45,8 @@ def pool_details(view: View, pool: PoolDocument, width: int) -> list[Line]:
     waits = view.snapshot.history.pool_wait_s_p95.get(pool.name, [])
     if len(waits) > 1:
         lines += [[], line(("Queue wait p95 so far", "dim bold")), spark(waits, min(width, 60), "primary", low=0.0)]
-    devices = {device for worker in view.snapshot.workers if worker.pool == pool.name for device in worker.devices}
-    return lines + _devices(view, devices, width)
+    workers = [worker for worker in view.snapshot.workers if worker.pool == pool.name]
+    return lines + _devices(view, workers, width)
 
 
 def worker_details(view: View, worker: WorkerDocument, width: int) -> list[Line]:
@@ -72,11 +72,18 @@ def worker_details(view: View, worker: WorkerDocument, width: int) -> list[Line]
         lines.append(
             [Span("  "), Span(job, "primary", f"app.open_job('{job}')"), Span(f" {plain(names.get(job, ''))}")]
         )
-    return lines + _devices(view, set(worker.devices), width)
+    return lines + _devices(view, [worker], width)
 
 
-def _devices(view: View, wanted: set[str], width: int) -> list[Line]:
-    devices = [device for device in view.snapshot.devices if device.id in wanted]
+def _devices(view: View, workers: list[WorkerDocument], width: int) -> list[Line]:
+    """Those that the workers own, and the processors of their nodes, which all workers there share."""
+    owned = {device for worker in workers for device in worker.devices}
+    nodes = {worker.node for worker in workers}
+    devices = [
+        device
+        for device in view.snapshot.devices
+        if device.id in owned or (device.kind == "cpu" and device.node in nodes)
+    ]
     lines: list[Line] = [[], line(("Devices", "dim bold"), (f"  {len(devices)}", "dim"))]
     if not devices:
         return [*lines, line(("  none that can be read", "dim"))]

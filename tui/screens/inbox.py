@@ -114,7 +114,7 @@ class Waiting(Lines, can_focus=True):
             (f"   {proposal.id}  ", "dim"),
             *gauge(expiry_share(proposal, view.now), 6, hurry),
             (f" {words.countdown(left)}", f"{hurry} bold"),
-            (" then hold", "dim"),
+            (" then hold" if width >= 34 else f" {glyphs.ARROW}hold", "dim"),
         )
         return [(title, at), (time, None), ([], None)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any
 
 from textual.app import ComposeResult
@@ -146,9 +147,10 @@ class Job(Page):
 
     async def _follow(self, attempt: int) -> None:
         try:
-            async for text in self.stage.feed.api.follow_logs(self.job_id, attempt, self.stream):
-                self.tail.feed(text)
-                self.log_pager.repaint()
+            async with aclosing(self.stage.feed.api.follow_logs(self.job_id, attempt, self.stream)) as pieces:
+                async for text in pieces:
+                    self.tail.feed(text)
+                    self.log_pager.repaint()
         except ClientError as error:
             # The next change of the job starts it again.
             self._read_attempt = -1

@@ -8,7 +8,7 @@ from typing import Any
 
 from agentorch.schemas.documents import AttemptDocument, ExplainDocument, JobDocument, PredicateDocument
 from agentorch.tui import glyphs, words
-from agentorch.tui.screens.summaries import job_note
+from agentorch.tui.screens.summaries import job_cost, job_note, job_title
 from agentorch.tui.spans import Line, Span, clip, clip_line, fit, line, plain, wrap
 from agentorch.tui.view import View
 from agentorch.tui.widgets.bars import gauge
@@ -20,7 +20,7 @@ def heading(view: View, job: JobDocument, width: int) -> Line:
     sign, look = glyphs.STATES.get(job.state, (glyphs.HOLD, "dim"))
     spans = line(
         (f" {sign} ", look),
-        (plain(job.name), "bold"),
+        (clip(job_title(job), max(20, width // 2)), "bold"),
         (f"  {job.id}  ", "dim"),
         (job.state, f"{look} bold".strip()),
     )
@@ -53,8 +53,8 @@ def _facts(view: View, job: JobDocument, width: int) -> list[Line]:
         ("where", plain(" ".join(filter(None, (job.pool, job.worker))) or words.UNKNOWN)),
         ("submitted", view.moment(job.submitted_at)),
         ("waited", words.duration(job.wait_s)),
-        ("ran", words.duration(job.run_s) if job.started_at is not None else words.UNKNOWN),
-        ("cost", words.usd(job.cost_usd)),
+        ("ran", words.duration(_ran_s(view, job))),
+        ("cost", job_cost(job)),
     ]
     if job.deadline_at is not None:
         left = job.deadline_at - view.now
@@ -73,6 +73,13 @@ def _facts(view: View, job: JobDocument, width: int) -> list[Line]:
     lines = [line((fit(name, 11), "dim"), clip(text, width - 11)) for name, text in facts]
     command = wrap(f"$ {shlex.join(job.command)}", width, hanging=2)
     return [*lines, [], *(line((row, "primary")) for row in command[:6])]
+
+
+def _ran_s(view: View, job: JobDocument) -> float | None:
+    """None: it has not run yet."""
+    if job.started_at is None:
+        return None
+    return max(0.0, view.now - job.started_at) if job.ended_at is None else job.run_s
 
 
 def _predicate(predicate: PredicateDocument, width: int, indent: int) -> list[Line]:
@@ -121,8 +128,11 @@ def _attempts(view: View, job: JobDocument, width: int) -> list[Line]:
         lines.append(
             line((f"  {attempt.number:>2} ", "dim"), (fit(text, 22), look), f" {ran:>7} ", (plain(where), "dim"))
         )
-        used = f"cpu {words.duration(attempt.cpu_s)}  memory {words.size(attempt.memory_peak_bytes)}"
-        lines.append(line((f"     {used}  {words.usd(attempt.cost_usd)}", "dim")))
+        if attempt.ended_at is not None:
+            # Only known at its end.
+            used = f"cpu {words.duration(attempt.cpu_s)}  memory {words.size(attempt.memory_peak_bytes)}"
+            cost = words.usd(attempt.cost_usd if attempt.cost_known else None)
+            lines.append(line((f"     {used}  {cost}", "dim")))
         if attempt.message:
             lines += [line((row, look)) for row in wrap(attempt.message, width, indent=5)]
     return lines
@@ -141,22 +151,29 @@ def _timeline(view: View, timeline: list[dict[str, Any]], width: int) -> list[Li
     return lines
 
 
-def written(value: Any) -> str:
-    """A value of a specification for people: `every=10m path=ckpt`, lists with commas."""
+def written(value: Any, name: str = "") -> str:
+    """A value of a specification for people: `every=10m path=ckpt`, lists with commas, what is empty left out."""
     if isinstance(value, dict):
-        return "  ".join(f"{key}={written(item)}" for key, item in value.items())
+        parts = ((key, written(item, key)) for key, item in value.items())
+        return "  ".join(f"{key.removesuffix('_bytes')}={text}" for key, text in parts if text)
     if isinstance(value, list):
         return ", ".join(written(item) for item in value)
-    return value if isinstance(value, str) else json.dumps(value)
+    if value is None or value is False or value == 0:
+        return ""
+    if name.endswith("_bytes"):
+        return words.size(int(value))
+    return value if isinstance(value, str) else "yes" if value is True else json.dumps(value)
 
 
 def _specification(job: JobDocument, width: int) -> list[Line]:
-    spec = job.spec if job.spec is not None else {"resources": job.resources, "constraints": job.constraints}
+    asked = {name: value for name, value in (job.spec or {}).items() if name not in _IN_HEADING}
+    # What is in force, rather than what was typed: memory grows after an oom.
+    spec = asked | {"resources": job.resources, "constraints": job.constraints}
     lines = _title("Specification")
     for name, value in spec.items():
-        if name in _IN_HEADING or value in (None, "", [], {}):
+        text = written(value, name)
+        if not text:
             continue
-        text = written(value)
         rows = wrap(text, max(10, width - 20))
         lines.append(line((f"  {fit(name, 16)}  ", "dim"), rows[0]))
         lines += [line(" " * 20, row) for row in rows[1:]]

@@ -17,7 +17,7 @@ from agentorch.tui.actions import Act, bindings
 from agentorch.tui.dialogs.dialog import Choice, Option, Prompt
 from agentorch.tui.screens import job_filter
 from agentorch.tui.screens.page import Page
-from agentorch.tui.screens.summaries import job_note
+from agentorch.tui.screens.summaries import job_cost, job_note, job_title
 from agentorch.tui.spans import Line, Span, clip, clip_line, fit, line, plain, spread
 from agentorch.tui.stage import Stage
 from agentorch.tui.view import View
@@ -31,7 +31,13 @@ REFRESHED_MAX: Final = 1_000  # rows asked for again when something changed: the
 LONG_WAIT_S: Final = 300.0
 
 ACTS = (
-    Act("jobs.filter", "slash", "filter", "filter: " + job_filter.HINT, command="agentorch jobs --state queued"),
+    Act(
+        "jobs.filter",
+        "slash",
+        "filter",
+        "narrow by state, tenant, pool, label or words",
+        command="agentorch jobs --state queued",
+    ),
     Act("jobs.sort", "s", "sort", "next sort: as the server says, wait, priority, cost, name"),
     Act("jobs.open", "o", "detail", "the whole job (enter)", command="agentorch why JOB"),
     Act("jobs.cancel", "x", "cancel…", "cancel the job, after asking", "submit", "agentorch cancel JOB"),
@@ -83,7 +89,7 @@ def _why(job: JobDocument, width: int) -> Line:
 COLUMNS: tuple[Column[JobDocument], ...] = (
     Column("", 1, _sign),
     Column("job", 11, text_cell(lambda job: job.id, "dim")),
-    Column("name", 18, text_cell(lambda job: plain(job.name), "bold")),
+    Column("name", 18, text_cell(job_title, "bold")),
     Column("tenant", 8, text_cell(lambda job: plain(job.tenant), "dim"), drop=4),
     Column("tier", 8, text_cell(lambda job: job.tier, "dim"), drop=7),
     Column("prio", 4, text_cell(lambda job: str(job.priority), right=True), right=True, drop=2),
@@ -92,7 +98,7 @@ COLUMNS: tuple[Column[JobDocument], ...] = (
     Column("state", 9, _state),
     Column("pool", 11, text_cell(lambda job: plain(job.pool or words.UNKNOWN), "dim"), drop=3),
     Column("progress", 16, _progress, drop=6),
-    Column("cost", 7, text_cell(lambda job: words.usd(job.cost_usd), "dim", right=True), right=True, drop=1),
+    Column("cost", 7, text_cell(job_cost, "dim", right=True), right=True, drop=1),
     Column("why", 16, _why, stretch=True),
 )
 
@@ -296,7 +302,7 @@ def ask_cancel(app: Stage, job: JobDocument) -> None:
     def question(width: int) -> list[Line]:
         lost = f"it runs since {words.duration(job.run_s)}; it is told to stop and killed after its grace"
         text = lost if job.started_at is not None and job.state != "queued" else "it has not started; nothing is lost"
-        name = Span(clip(f"{job.id} {plain(job.name)}", width - 8), "bold")
+        name = Span(clip(f"{job.id} {job_title(job)}", width - 8), "bold")
         return [[Span("Cancel ", "error bold"), name, Span("?")], [], line((text, "dim"))]
 
     def answered(option: str | None) -> None:
@@ -319,6 +325,6 @@ def ask_priority(app: Stage, job: JobDocument) -> None:
             work = lambda: app.feed.api.patch_job(job.id, priority=wanted)  # noqa: E731
             app.send(f"changing {job.id}", f"{job.id} has priority {wanted}", work)
 
-    title = line(("Priority ", "bold"), (f"{job.id} {plain(job.name)}", ""))
+    title = line(("Priority ", "bold"), (f"{job.id} {job_title(job)}", ""))
     note = f"0 to 100, the highest goes first; now {job.priority}"
     app.push_screen(Prompt(title, value=str(job.priority), note=note, confirm="change", check=check), typed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from agentorch.schemas.documents import BudgetDocument, JobDocument, PoolDocument
 from agentorch.schemas.supervision import LogLine, ProposalDocument
 from agentorch.tui import glyphs, words
@@ -56,7 +58,7 @@ def pools(view: View, width: int, height: int) -> list[Line]:
     shown = view.snapshot.pools[:POOLS_SHOWN]
     if not shown:
         return [line(("no pools are configured", "dim"))]
-    name_width = min(16, max(len(pool.name) for pool in shown)) + 1
+    name_width = min(16, max(10, *(len(pool.name) for pool in shown))) + 1
     lines = []
     history = view.snapshot.history.pool_wait_s_p95
     for pool in shown:
@@ -191,6 +193,16 @@ def budgets(view: View, width: int, height: int) -> list[Line]:
 # -- jobs
 
 
+def job_title(job: JobDocument) -> str:
+    """Its name, or what it runs when nobody named it."""
+    return plain(job.name or shlex.join(job.command))
+
+
+def job_cost(job: JobDocument) -> str:
+    """What it has cost; unknown where a price is."""
+    return words.usd(job.cost_usd if job.cost_known else None)
+
+
 def job_note(job: JobDocument) -> tuple[str, str]:
     """Why a job waits, what it says, or how it ended; and its look."""
     if job.reason is not None:
@@ -209,7 +221,7 @@ def recent_jobs(view: View, width: int, height: int) -> list[Line]:
         sign, look = glyphs.STATES.get(job.state, (glyphs.HOLD, "dim"))
         spent = job.run_s if job.started_at is not None else job.wait_s
         note, note_look = job_note(job)
-        name = Span(fit(plain(job.name), 20) + " ", "bold", f"app.open_job('{job.id}')")
+        name = Span(fit(job_title(job), 20) + " ", "bold", f"app.open_job('{job.id}')")
         lines.append(
             [
                 Span(f"{sign} ", look),

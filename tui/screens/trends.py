@@ -44,7 +44,7 @@ def key_figures(view: View, width: int, height: int) -> list[Line]:
             "busy",
             words.percent(snapshot.utilization_percent),
             busy_look,
-            f"{up} of {total} free to take work" if gpu is None else f"gpu {words.percent(gpu)}",
+            f"{up} of {total} up" if gpu is None else f"gpu {words.percent(gpu)}",
             history.utilization_percent,
         ),
         (

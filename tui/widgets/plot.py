@@ -37,7 +37,7 @@ class Axes:
 def plot(series: Sequence[Series], axes: Axes, width: int, height: int) -> list[Line]:
     """`height` lines of `width` cells; too little room or no value gives the axes alone."""
     known = [value for one in series for value in one.values if value is not None]
-    top = axes.top or max([*known, axes.goal or 0.0]) * HEADROOM or 1.0
+    top = axes.top or max([*known, axes.goal or 0.0]) * HEADROOM or HEADROOM
     rows = max(1, height - 1)
     gutter = max(len(axes.written(value)) for value in (top, 0.0, axes.goal or 0.0))
     columns = max(2, width - gutter - 2)
@@ -66,7 +66,8 @@ def _label(row: int, rows: int, goal_row: int | None, axes: Axes, top: float) ->
     if row == goal_row and axes.goal is not None:
         return axes.written(axes.goal)
     if row == 0:
-        return axes.written(top if axes.top else top / HEADROOM)
+        label = axes.written(top if axes.top else top / HEADROOM)
+        return "" if axes.goal is not None and label == axes.written(axes.goal) else label
     return axes.written(0.0) if row == rows - 1 else ""
 
 
