@@ -35,6 +35,7 @@ _LESS = (
 )
 _MORE = ("utiliz", "utilis", "busy", "finish", "throughput", "done", "hit", "saved", "succeeded")
 _NUMBER = re.compile(r"[-+]?[$]?\s*([\d][\d  ,]*\.?\d*)")
+_ANSWERED = {"approve": "approved", "edit": "edited and approved", "reject": "rejected"}
 _SIGNS = {"better": "+", "worse": "-", "same": "=", "": ""}
 _SETTLED = {
     "done": (glyphs.DONE, "success"),
@@ -125,7 +126,10 @@ def _risk_line(view: View, proposal: ProposalDocument, width: int) -> Line:
         answer = proposal.answer
         reason = f" “{plain(answer.reason)}”" if answer.reason else ""
         who, when = f"{glyphs.HUMAN} {plain(answer.by)}", f" {view.moment(answer.at)}"
-        ended += line((" by ", "dim"), (who, "human"), (when, "dim"), reason)
+        verb = _ANSWERED[answer.kind]
+        # What a person said and what became of it may differ: an approved action is judged again before it acts.
+        said = " by " if verb == proposal.state else f"  {glyphs.DOT}  {verb} by "
+        ended += line((said, "dim"), (who, "human"), (when, "dim"), reason)
     return [*ended, Span(*dot), *risk]
 
 

@@ -36,6 +36,9 @@ ACTS = (
 )
 
 
+BY_PEOPLE = ("approved", "acting", "done", "rejected")  # states in which the name of who answered says it all
+
+
 class Waiting(Lines, can_focus=True):
     """Open proposals in the order they came into view, never reordered under the cursor; then the decided ones."""
 
@@ -127,7 +130,7 @@ class Waiting(Lines, can_focus=True):
             if proposal is None:
                 continue
             sign, look = card.settled_sign(proposal.state)
-            by = plain(proposal.answer.by) if proposal.answer else proposal.state
+            by = plain(proposal.answer.by) if proposal.answer and proposal.state in BY_PEOPLE else proposal.state
             ended = proposal.ended_at or (proposal.answer.at if proposal.answer else proposal.expires_at)
             tail = line((f" {fit(by, 9, right=True)} ", "dim"), (view.clock(ended, seconds=False), "dim"))
             room = width - 18
