@@ -77,14 +77,20 @@ class Window:
         """Jobs that ended a second."""
         loop = self.runtime.loop
         took: list[float] = []
-        await self.runtime.settled()
+        await self._pause(paused=False)
         commits, ended, began = loop.commits, rig.finished(self.runtime), time.perf_counter()
         await asyncio.gather(*(self._client(index, began + self.seconds, took) for index in range(CLIENTS)))
         await self.runtime.settled()
         elapsed = time.perf_counter() - began
-        self.acks.append((percentile(took, 50), percentile(took, 99)))
+        rate = (rig.finished(self.runtime) - ended) / elapsed
         self.commits.append((loop.commits - commits) / elapsed)
-        return (rig.finished(self.runtime) - ended) / elapsed
+        await self._pause(paused=True)
+        self.acks.append((percentile(took, 50), percentile(took, 99)))
+        return rate
+
+    async def _pause(self, *, paused: bool) -> None:
+        """Between its windows a long queue would go on running, and take the machine from the others."""
+        await self.runtime.ask(cmd.PausePool(pool=rig.POOL, paused=paused, by="bench"))
 
     async def _client(self, index: int, until: float, took: list[float]) -> None:
         command = rig.submission(index)

@@ -20,6 +20,7 @@ from agentorch.model.observation import DeviceSample
 from agentorch.runtime.runtime import Runtime
 
 TENANTS = 20
+POOL = "bench"
 NOOP = JobSpec(command=("true",))
 
 
@@ -81,7 +82,7 @@ class NoTelemetry:
 def configuration(executor: str, slots: int) -> list[cmd.Command]:
     """One worker on which `slots` jobs of one core fit at once, and the tenants."""
     shape = Resources(cpu_milli=slots * 1000, memory_bytes=2**40)
-    pool = PoolSpec(name="bench", executor=executor, shape=shape)
+    pool = PoolSpec(name=POOL, executor=executor, shape=shape)
     return [
         cmd.ConfigurePool(spec=pool),
         *(cmd.ConfigureTenant(spec=TenantSpec(name=tenant(i))) for i in range(TENANTS)),
