@@ -52,7 +52,9 @@ class Broadcast:
                 continue
             news = self._news
             try:
-                await asyncio.wait_for(news.wait(), limits.SSE_HEARTBEAT_MS / 1000)
+                # Not wait_for: before Python 3.12 it swallows a cancellation that arrives together with the news.
+                async with asyncio.timeout(limits.SSE_HEARTBEAT_MS / 1000):
+                    await news.wait()
             except TimeoutError:
                 yield []
 

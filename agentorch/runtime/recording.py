@@ -103,7 +103,8 @@ class Recording:
             yield [(start + index + 1, event) for index, event in enumerate(chunk)]
         while not self._closed.is_set():
             try:
-                await asyncio.wait_for(self._closed.wait(), limits.SSE_HEARTBEAT_MS / 1000)
+                async with asyncio.timeout(limits.SSE_HEARTBEAT_MS / 1000):
+                    await self._closed.wait()
             except TimeoutError:
                 yield []
 
