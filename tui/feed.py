@@ -237,7 +237,8 @@ class Feed:
         assert self.link.retry_at is not None
         self._hurry.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._hurry.wait(), max(0.0, self.link.retry_at - self.clock()))
+            async with asyncio.timeout(max(0.0, self.link.retry_at - self.clock())):
+                await self._hurry.wait()
         self.link = replace(self.link, retry_at=None)
         self.changed()
 

@@ -89,7 +89,8 @@ async def _follow(
 async def _quiet(services: Services, limit_s: float) -> bytes:
     """Wait for any event of the ledger, or for the time to say that we are alive."""
     try:
-        await asyncio.wait_for(services.hub.next_news(), limit_s)
+        async with asyncio.timeout(limit_s):
+            await services.hub.next_news()
     except TimeoutError:
         return b"event: heartbeat\ndata: {}\n\n"
     return b""

@@ -217,7 +217,8 @@ class EventHub:
                     yield data
                     continue
                 try:
-                    await asyncio.wait_for(news.wait(), limits.SSE_HEARTBEAT_MS / 1000)
+                    async with asyncio.timeout(limits.SSE_HEARTBEAT_MS / 1000):
+                        await news.wait()
                 except TimeoutError:
                     yield heartbeat(self.source.last_seq)
         finally:
