@@ -162,7 +162,7 @@ class ResourcesRequest(Request):
 class RetryRequest(Request):
     """At most `attempts` tries in all, for the causes in `on`."""
 
-    on: tuple[RetryOn, ...] = Field(default=(RetryOn.interruption, RetryOn.no_capacity), max_length=len(RetryOn))
+    on: list[RetryOn] = Field(default=[RetryOn.interruption, RetryOn.no_capacity], max_length=len(RetryOn))
     attempts: Annotated[int, Field(ge=1, le=limits.RETRY_ATTEMPTS_MAX), INTEGRAL] = 3
     backoff: Span = 1
     oom_factor: float = Field(default=1.5, ge=1, le=8)
@@ -197,6 +197,9 @@ class CheckpointRequest(Request):
             grace_ms=min(parse_duration_ms(self.grace), limits.STOP_GRACE_CAP_MS),
         )
 
+
+#: Shared by every job that says nothing of retries: it is frozen, and a copy would cost as much as all the rest.
+_NO_RETRY_REQUEST = RetryRequest()
 
 #: Fields of the whole specification that are refused by name, with what to do instead.
 _UNSUPPORTED_FIELDS = {
@@ -238,7 +241,7 @@ class JobRequest(Request):
     max_queue: Span | None = None
     max_duration: Span | None = None
     max_cost: Dollars | None = None
-    retry: RetryRequest = RetryRequest()
+    retry: RetryRequest = Field(default_factory=lambda: _NO_RETRY_REQUEST)
     depends_on: list[Id] = Field(default_factory=list, max_length=1_000)
     checkpoint: CheckpointRequest | None = None
     durable: bool = True
