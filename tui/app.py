@@ -6,13 +6,12 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from datetime import tzinfo
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from textual.app import ComposeResult
 from textual.containers import Container
 
 from agentorch.errors import ClientError, ServerRefused
-from agentorch.schemas.supervision import ProposalDocument
 from agentorch.tui import frame, pages
 from agentorch.tui.actions import GLOBAL, Act, Entry, bindings
 from agentorch.tui.feed import Feed, connect
@@ -23,6 +22,9 @@ from agentorch.tui.stage import Stage
 from agentorch.tui.theme import THEMES, Palette, theme
 from agentorch.tui.view import View
 from agentorch.tui.widgets.lines import Still
+
+if TYPE_CHECKING:
+    from agentorch.schemas.supervision import ProposalDocument
 
 GRACE_S: Final = 3.0
 NOTICE_S: Final = 6.0

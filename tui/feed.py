@@ -14,17 +14,19 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from agentorch.errors import ClientError, ServerRefused, ServerUnreachable
-from agentorch.schemas.documents import ExplainDocument, JobDocument, JobPage, TenantDocument, WorkerDocument
-from agentorch.schemas.supervision import (
-    DecisionDocument,
-    DecisionPage,
-    ModeDocument,
-    ProposalDocument,
-    SnapshotDocument,
-)
+
+if TYPE_CHECKING:
+    from agentorch.schemas.documents import ExplainDocument, JobDocument, JobPage, TenantDocument, WorkerDocument
+    from agentorch.schemas.supervision import (
+        DecisionDocument,
+        DecisionPage,
+        ModeDocument,
+        ProposalDocument,
+        SnapshotDocument,
+    )
 
 EAGER_S: Final = 0.25  # a change after a quiet time is shown this soon
 STEADY_S: Final = 1.0  # while events pour in, one snapshot in this time

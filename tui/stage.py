@@ -5,15 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from datetime import tzinfo
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from textual.app import App
 from textual.dom import DOMNode
 
-from agentorch.schemas.supervision import ProposalDocument
 from agentorch.tui.feed import Feed
 from agentorch.tui.theme import Palette
 from agentorch.tui.view import View
+
+if TYPE_CHECKING:
+    from agentorch.schemas.supervision import ProposalDocument
 
 
 class Stage(App[int]):

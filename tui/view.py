@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import tzinfo
+from typing import TYPE_CHECKING
 
-from agentorch.schemas.documents import BudgetDocument, PoolDocument
-from agentorch.schemas.supervision import ProposalDocument, SnapshotDocument
 from agentorch.tui import words
+
+if TYPE_CHECKING:
+    from agentorch.schemas.documents import BudgetDocument, PoolDocument
+    from agentorch.schemas.supervision import ProposalDocument, SnapshotDocument
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input
 
-from agentorch.schemas.supervision import ProposalDocument
 from agentorch.tui.dialogs.dialog import Dialog
 from agentorch.tui.spans import Line, fit, line, plain, wrap
 from agentorch.tui.widgets.lines import Still
+
+if TYPE_CHECKING:
+    from agentorch.schemas.supervision import ProposalDocument
 
 
 def allowed_range(field: dict[str, Any]) -> str:

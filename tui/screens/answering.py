@@ -7,15 +7,17 @@ impact, with Cancel preselected. Every answer carries the hash of the version th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agentorch.schemas.supervision import ProposalDocument
 from agentorch.tui import glyphs
 from agentorch.tui.dialogs.dialog import Choice, Option, Prompt
 from agentorch.tui.dialogs.edit import EditForm
 from agentorch.tui.screens import card
 from agentorch.tui.spans import Line, clip, line, plain
 from agentorch.tui.stage import Stage
+
+if TYPE_CHECKING:
+    from agentorch.schemas.supervision import ProposalDocument
 
 CANCEL = Option("cancel", "Cancel", "dim")
 REASON_MAX_CHARS = 2_000

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agentorch.schemas.supervision import NoteDocument, ProposalDocument
 from agentorch.tui import glyphs, words
 from agentorch.tui.frame import urgency
 from agentorch.tui.screens.trends import short
 from agentorch.tui.spans import Line, Span, beside, cells, clip, fit, line, plain, width_of, wrap
 from agentorch.tui.view import View
 from agentorch.tui.widgets.plot import Axes, Series, plot
+
+if TYPE_CHECKING:
+    from agentorch.schemas.supervision import NoteDocument, ProposalDocument
 
 NOT_COMPUTED = "impact: not computed yet"
 TWO_COLUMNS = 84  # cells of the card from which the plot stands beside the text

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.widget import Widget
 
-from agentorch.schemas.documents import BudgetDocument
 from agentorch.tui import glyphs, words
 from agentorch.tui.actions import Act, bindings
 from agentorch.tui.dialogs.dialog import Prompt
@@ -20,6 +20,9 @@ from agentorch.tui.widgets.bars import level, stacked
 from agentorch.tui.widgets.panel import Panel, titled
 from agentorch.tui.widgets.plot import Axes, Series, plot
 from agentorch.tui.widgets.table import Column, Table, text_cell
+
+if TYPE_CHECKING:
+    from agentorch.schemas.documents import BudgetDocument
 
 ACTS = (
     Act("costs.cap", "e", "edit cap", "change the tenant's hard cap", "admin"),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 from textual.widget import Widget
 
 from agentorch.errors import ClientError
-from agentorch.schemas.supervision import DecisionDocument, ProposalDocument
 from agentorch.tui import glyphs, words
 from agentorch.tui.actions import Act, bindings
 from agentorch.tui.feed import is_gone
@@ -18,6 +17,9 @@ from agentorch.tui.screens.page import Page
 from agentorch.tui.spans import Line, Span, clip, fit, line, plain, wrap
 from agentorch.tui.view import View
 from agentorch.tui.widgets.pager import Pager
+
+if TYPE_CHECKING:
+    from agentorch.schemas.supervision import DecisionDocument, ProposalDocument
 
 ACTS = (
     Act("decision.json", "J", "JSON", "the decision as the server sent it, and back"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from agentorch.schemas.documents import DeviceDocument, PoolDocument, WorkerDocument
+from typing import TYPE_CHECKING
+
 from agentorch.tui import glyphs, words
 from agentorch.tui.spans import Line, Span, clip, fit, line, plain, wrap
 from agentorch.tui.view import View
 from agentorch.tui.widgets.bars import gauge, level, spark
+
+if TYPE_CHECKING:
+    from agentorch.schemas.documents import DeviceDocument, PoolDocument, WorkerDocument
 
 STALE_S = 30.0
 HOT_C = 80.0

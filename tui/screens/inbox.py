@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -9,7 +11,6 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widget import Widget
 
-from agentorch.schemas.supervision import ProposalDocument
 from agentorch.tui import glyphs, words
 from agentorch.tui.actions import Act, bindings
 from agentorch.tui.frame import urgency
@@ -23,6 +24,9 @@ from agentorch.tui.widgets.bars import gauge
 from agentorch.tui.widgets.lines import Lines
 from agentorch.tui.widgets.pager import Pager
 from agentorch.tui.widgets.panel import Drawn, titled
+
+if TYPE_CHECKING:
+    from agentorch.schemas.supervision import ProposalDocument
 
 ACTS = (
     Act("inbox.approve", "a", "approve", "approve it as it is", "approve", "agentorch approve ID", False, "success"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -12,7 +12,6 @@ from textual.widgets import Input
 from textual.worker import Worker
 
 from agentorch.errors import ClientError
-from agentorch.schemas.documents import ExplainDocument, JobDocument
 from agentorch.tui import glyphs
 from agentorch.tui.actions import Act, bindings
 from agentorch.tui.feed import is_gone
@@ -24,6 +23,9 @@ from agentorch.tui.spans import Line, line
 from agentorch.tui.view import View
 from agentorch.tui.widgets.pager import Pager
 from agentorch.tui.widgets.panel import Drawn, titled
+
+if TYPE_CHECKING:
+    from agentorch.schemas.documents import ExplainDocument, JobDocument
 
 ACTS = (
     Act("job.logs", "l", "logs", "between the details and the logs", command="agentorch logs -f JOB"),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agentorch.schemas.documents import AttemptDocument, ExplainDocument, JobDocument, PredicateDocument
 from agentorch.tui import glyphs, words
 from agentorch.tui.screens.summaries import job_cost, job_note, job_title
 from agentorch.tui.spans import Line, Span, clip, clip_line, fit, line, plain, wrap
 from agentorch.tui.view import View
 from agentorch.tui.widgets.bars import gauge
+
+if TYPE_CHECKING:
+    from agentorch.schemas.documents import AttemptDocument, ExplainDocument, JobDocument, PredicateDocument
 
 _IN_HEADING = {"name", "tenant", "tier", "kind", "priority", "command"}
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from textual.app import ComposeResult
 from textual.widget import Widget
 from textual.widgets import Input
 
 from agentorch.errors import ClientError
-from agentorch.schemas.documents import JobDocument
 from agentorch.tui import glyphs, words
 from agentorch.tui.actions import Act, bindings
 from agentorch.tui.dialogs.dialog import Choice, Option, Prompt
@@ -24,6 +23,9 @@ from agentorch.tui.view import View
 from agentorch.tui.widgets.bars import gauge
 from agentorch.tui.widgets.lines import Still
 from agentorch.tui.widgets.table import Column, Table, text_cell
+
+if TYPE_CHECKING:
+    from agentorch.schemas.documents import JobDocument
 
 PAGE_ROWS: Final = 200
 LOADED_MAX: Final = 10_000  # rows kept; beyond them, filter

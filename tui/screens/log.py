@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.app import ComposeResult
 from textual.widget import Widget
 
 from agentorch.errors import ClientError
-from agentorch.schemas.supervision import LogLine
 from agentorch.tui import glyphs, words
 from agentorch.tui.actions import Act, bindings
 from agentorch.tui.screens.page import Page
@@ -15,6 +16,9 @@ from agentorch.tui.spans import Line, Span, fit, line, plain
 from agentorch.tui.view import View
 from agentorch.tui.widgets.panel import Drawn, titled
 from agentorch.tui.widgets.table import Column, Table, text_cell
+
+if TYPE_CHECKING:
+    from agentorch.schemas.supervision import LogLine
 
 ACTS = (
     Act("log.open", "o", "decision", "the decision whole (enter)", command="agentorch decisions"),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widget import Widget
 
-from agentorch.schemas.documents import PoolDocument, WorkerDocument
 from agentorch.tui import glyphs, words
 from agentorch.tui.actions import Act, bindings
 from agentorch.tui.dialogs.dialog import Prompt
@@ -22,6 +22,9 @@ from agentorch.tui.widgets.bars import gauge, level
 from agentorch.tui.widgets.pager import Pager
 from agentorch.tui.widgets.panel import titled
 from agentorch.tui.widgets.table import Column, Table
+
+if TYPE_CHECKING:
+    from agentorch.schemas.documents import PoolDocument, WorkerDocument
 
 ACTS = (
     Act("pools.cordon", "d,c", "cordon", "place nothing new on the worker, or again; what runs goes on", "admin"),

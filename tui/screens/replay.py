@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import bisect
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.timer import Timer
 
 from agentorch.errors import ClientError
-from agentorch.schemas.supervision import LogLine
 from agentorch.tui import glyphs, words
 from agentorch.tui.actions import Act, bindings
 from agentorch.tui.screens import summaries, trends
@@ -18,6 +17,9 @@ from agentorch.tui.screens.page import Page
 from agentorch.tui.spans import Line, Span, clip, line, wrap
 from agentorch.tui.view import View
 from agentorch.tui.widgets.panel import Drawn, Panel
+
+if TYPE_CHECKING:
+    from agentorch.schemas.supervision import LogLine
 
 COMMAND: Final = "agentorch replay FILE --tui"
 PLAY_EVERY_S: Final = 0.5

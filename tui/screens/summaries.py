@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from typing import TYPE_CHECKING
 
-from agentorch.schemas.documents import BudgetDocument, JobDocument, PoolDocument
-from agentorch.schemas.supervision import LogLine, ProposalDocument
 from agentorch.tui import glyphs, words
 from agentorch.tui.frame import urgency
 from agentorch.tui.spans import Line, Span, clip, fit, line, plain, spread, wrap
 from agentorch.tui.view import View
 from agentorch.tui.widgets.bars import gauge, level, spark
+
+if TYPE_CHECKING:
+    from agentorch.schemas.documents import BudgetDocument, JobDocument, PoolDocument
+    from agentorch.schemas.supervision import LogLine, ProposalDocument
 
 POOLS_SHOWN = 6
 APPROVALS_SHOWN = 4
