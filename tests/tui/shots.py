@@ -35,6 +35,17 @@ SHOTS: tuple[tuple[str, int, int, str, str], ...] = (
 )
 
 
+def readable(svg: str) -> str:
+    """The exporter's picture as any reader's renderer can show it."""
+    # Fonts that a reader has; the exporter names one that it would load from the net.
+    svg = re.sub(r"@font-face\s*{[^}]*}", "", svg)
+    svg = re.sub(
+        r"font-family: (Fira Code|arial)[^;]*;", "font-family: JetBrains Mono, DejaVu Sans Mono, monospace;", svg
+    )
+    # Some renderers drop spaces at the ends of a text otherwise.
+    return svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
+
+
 async def take(folder: Path, name: str, size: tuple[int, int], theme: str, keys: str, **options: Any) -> None:
     app: AgentorchApp = make_app(theme_name=theme, **options)
     async with app.run_test(size=size) as pilot:
@@ -43,14 +54,7 @@ async def take(folder: Path, name: str, size: tuple[int, int], theme: str, keys:
             await pilot.press(key)
             await settle(app, pilot)
         svg = app.export_screenshot(title=f"agentorch {size[0]}x{size[1]}")
-    # Fonts that a reader has; the exporter names one that it would load from the net.
-    svg = re.sub(r"@font-face\s*{[^}]*}", "", svg)
-    svg = re.sub(
-        r"font-family: (Fira Code|arial)[^;]*;", "font-family: JetBrains Mono, DejaVu Sans Mono, monospace;", svg
-    )
-    # Some renderers drop spaces at the ends of a text otherwise.
-    svg = svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
-    (folder / f"{name}.svg").write_text(svg, "utf-8")
+    (folder / f"{name}.svg").write_text(readable(svg), "utf-8")
 
 
 def main(folder: Path, wanted: list[str]) -> None:
