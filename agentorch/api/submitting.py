@@ -6,7 +6,6 @@ without. They validate with the same models, answer the same documents and appea
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from typing import Any
 
@@ -19,7 +18,7 @@ from agentorch.api.access import Caller, Permission
 from agentorch.api.problems import of_exception
 from agentorch.api.services import Services, find_job, tenant_for
 from agentorch.api.views.jobs import job_document, submitted_document
-from agentorch.errors import Refused, RuntimeStopped
+from agentorch.errors import Refused
 from agentorch.model import limits
 from agentorch.model.commands import SubmitJob
 from agentorch.schemas.jobs import BatchRequest, JobRequest
@@ -78,20 +77,17 @@ async def submit_batch(services: Services, request: Request) -> Response:
                 judged_seq=judged_seq,
             )
         )
-    results = await asyncio.gather(*(services.source.ask(one) for one in commands), return_exceptions=True)
-    items = [_item(result) for result in results]
+    items = [_item(result) for result in await services.source.ask_all(commands)]
     created = sum(1 for item in items if item["status"] == 201)
     refused = sum(1 for item in items if item["problem"] is not None)
     document = {"items": items, "created": created, "refused": refused}
     return Response(_encode(document), 201 if created == len(items) else 200, media_type=_JSON)
 
 
-def _item(result: tuple[str, bool] | BaseException) -> dict[str, object]:
-    if isinstance(result, Refused | RuntimeStopped):
+def _item(result: tuple[str, bool] | Refused) -> dict[str, object]:
+    if isinstance(result, Refused):
         answer = of_exception(result)
         return {"status": answer.status_code, "id": None, "problem": msgspec.Raw(bytes(answer.body))}
-    if isinstance(result, BaseException):
-        raise result
     job_id, created = result
     return {"status": 201 if created else 200, "id": job_id, "problem": None}
 

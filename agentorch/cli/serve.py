@@ -9,6 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
+import uvloop
+
 from agentorch.cli.compose import Serving, serving
 from agentorch.config.settings import Settings, load
 from agentorch.errors import AgentorchError
@@ -46,7 +48,8 @@ def serve(
     settings = load(config_file=config, flags=flags)
     allow_many_files()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    return asyncio.run(run(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run(settings))
 
 
 def allow_many_files() -> None:

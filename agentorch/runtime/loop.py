@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from agentorch import __version__
@@ -120,6 +120,20 @@ class Loop:
         # Also a command that changed nothing rests on what it read, so it waits for that to be durable.
         await self.settled()
         return result
+
+    async def ask_all(self, commands: Sequence[cmd.Command]) -> list[Any]:
+        """Decide many commands with one wait for the disk: results in order, a Refused in the place of its command.
+
+        Raises RuntimeStopped.
+        """
+        results: list[Any] = []
+        for command in commands:
+            try:
+                results.append(self.take(command))
+            except Refused as refused:
+                results.append(refused)
+        await self.settled()
+        return results
 
     def take(self, command: cmd.Command) -> Any:
         """Decide a command at once. Whoever lets its result out awaits `settled` first. Raises as `ask` does."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from agentorch.core.evolve import evolve
@@ -96,6 +96,9 @@ class Recording:
 
     async def ask(self, command: Command) -> Any:
         raise Refused("conflict", "this is a recording: nothing can be changed in it")
+
+    async def ask_all(self, commands: Sequence[Command]) -> list[Any]:
+        return [await self.ask(command) for command in commands]
 
     async def follow(self, after: int) -> AsyncIterator[Batch]:
         for start in range(after, len(self.events), limits.PAGE_MAX):

@@ -111,6 +111,9 @@ class Runtime:
     async def ask(self, command: cmd.Command) -> Any:
         return await self.loop.ask(command)
 
+    async def ask_all(self, commands: Sequence[cmd.Command]) -> list[Any]:
+        return await self.loop.ask_all(commands)
+
     def follow(self, after: int) -> AsyncIterator[Batch]:
         return self.loop.follow(after)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -58,6 +58,12 @@ class Source(Protocol):
 
         Results: SubmitJob -> (job id, created: bool); CancelJob -> the job's state after it (JobState); Observe ->
         Observation; HandIn -> list[Proposal]; AnswerApproval and CarryOut -> Proposal; all else None.
+        """
+
+    async def ask_all(self, commands: Sequence[Command]) -> list[Any]:
+        """Decide many commands in order; each result is as of `ask`, or the Refused that one command met.
+
+        Returns when all that was decided is durable; raises RuntimeStopped.
         """
 
     def follow(self, after: int) -> AsyncIterator[list[tuple[int, Event]]]:
