@@ -6,6 +6,7 @@ server did not say is shown as unknown. It never ends because the server went aw
 
 How it is built: every picture is a list of `Line`s (`spans.py`) made by a function of the newest snapshot and a width;
 widgets (`widgets/`) only turn lines into strips and repaint those that changed; pages (`screens/`) arrange widgets and
-own their keys; dialogs (`dialogs/`) ask. The wire documents are imported for types alone, because reading them needs
-pydantic, and the frame is painted before that and the HTTP library are loaded. The feed (`feed.py`) keeps the snapshot new; the app (`app.py`) composes.
+own their keys; dialogs (`dialogs/`) ask. The feed (`feed.py`) keeps the snapshot new; the app (`app.py`) composes.
+The wire documents are imported for types alone, because reading them needs pydantic, and the frame is painted before
+that and the HTTP library are loaded.
 """

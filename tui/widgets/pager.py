@@ -53,7 +53,7 @@ class Pager(ScrollView, can_focus=True):
         if size != self.virtual_size:
             self.virtual_size = size
         if self.follow:
-            self.scroll_end(animate=False, force=True)
+            self.scroll_end(animate=False, force=True, immediate=True, x_axis=False)
         self.refresh()
 
     def show_line(self, at: int) -> None:
