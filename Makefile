@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check bench soak goldens clean
+.PHONY: help demo test check bench soak clean
 .DEFAULT_GOAL := help
 
 help:                 ## say what there is
