@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 from pathlib import Path
 
@@ -52,12 +53,13 @@ def program(name: str, package: str) -> str:
 
 def run(script: str, package: str, *arguments: str) -> dict[str, float]:
     """What a script of this folder printed. Raises PeerMissing."""
-    python = python_with(package)
-    path = Path(__file__).parent / f"{script}.py"
+    command = [str(python_with(package)), str(Path(__file__).parent / f"{script}.py"), *arguments]
     try:
-        done = subprocess.run(
-            [python, path, *arguments], capture_output=True, text=True, timeout=SCRIPT_TIMEOUT_S, check=False
-        )
+        # Some leave files where they run: HyperQueue writes what each task printed.
+        with tempfile.TemporaryDirectory(prefix="bench-") as own:
+            done = subprocess.run(
+                command, cwd=own, capture_output=True, text=True, timeout=SCRIPT_TIMEOUT_S, check=False
+            )
     except subprocess.TimeoutExpired as error:
         raise PeerMissing(f"{package}: its script took longer than {SCRIPT_TIMEOUT_S} s") from error
     if done.returncode != 0:
