@@ -1,7 +1,7 @@
 """The hot routes: one job, or up to a thousand, read and submitted without anything between them and the core.
 
-FastAPI spends most of a request's time on what these routes don't need: 5,600 durable submits a second with it, 12,000
-without. They validate with the same models, answer the same documents and appear in the same OpenAPI.
+FastAPI spends most of a request's time on what these routes don't need. They validate with the same models, answer the
+same documents and appear in the same OpenAPI.
 """
 
 from __future__ import annotations
