@@ -78,7 +78,7 @@ class Loop:
 
     def start(self) -> None:
         """Begin to schedule: call it once recovery has told the truth about every attempt."""
-        self._tasks.append(asyncio.create_task(self._tick_loop(), name="ticker"))
+        self._tasks.append(self.watched(asyncio.create_task(self._tick_loop(), name="ticker")))
 
     async def close(self) -> None:
         """Record the orderly end, write a snapshot, and let go of the ledger. Running work goes on."""
@@ -105,7 +105,7 @@ class Loop:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._fail(RuntimeStopped("the runtime was abandoned"))
+        self.fail(RuntimeStopped("the runtime was abandoned"))
         await self.ledger.close()
 
     # -- asking
@@ -181,9 +181,9 @@ class Loop:
                 if self._closing:
                     return
         except LedgerError as error:
-            self._fail(error)
+            self.fail(error)
         except Exception as error:  # noqa: BLE001 - a defect in the core must stop the runtime, never be lived with
-            self._fail(error)
+            self.fail(error)
 
     def _dispatch(self) -> None:
         """One scheduling pass over what the newest events made possible; its starts join the next commit."""
@@ -210,12 +210,22 @@ class Loop:
             self._perform(orders)
         await self._maybe_snapshot()
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """Fail-stop: what is not durable never happened, and nothing more is accepted."""
         self.failure = error
         self._fail_waiters(RuntimeStopped(f"the runtime has stopped: {error}"))
         self.broadcast.close()
         self.stopped.set()
+
+    def watched(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
+        """A task that must not die unnoticed: a defect in it stops the runtime instead of leaving half of one."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self.fail(error)
+
+        task.add_done_callback(ended)
+        return task
 
     def _fail_waiters(self, error: RuntimeStopped) -> None:
         while self._waiters:

@@ -79,8 +79,9 @@ class Performer:
 
     def start(self) -> None:
         for name, executor in self.executors.items():
-            self._tasks.append(asyncio.create_task(self._work(name, executor), name=f"orders-{name}"))
-            self._tasks.append(asyncio.create_task(self._pump(executor), name=f"events-{name}"))
+            orders = asyncio.create_task(self._work(name, executor), name=f"orders-{name}")
+            events = asyncio.create_task(self._pump(executor), name=f"events-{name}")
+            self._tasks.extend(self._loop.watched(task) for task in (orders, events))
 
     async def close(self) -> None:
         for task in self._tasks:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from agentorch.errors import LedgerFailed, Refused, RuntimeStopped
+from agentorch.executors.fake import Plan
 from agentorch.model import commands as cmd
 from agentorch.model import limits
+from agentorch.model.attempts import AttemptSpec
 from agentorch.model.jobs import Cause, JobState
 from agentorch.runtime.fold import encode, fold
 from tests.runtime.stage import Stage, at_once, ended, job, submit, until
@@ -207,5 +209,22 @@ def test_the_ledger_s_time_does_not_run_backwards() -> None:
             stage.clock.at_ms -= 3_600_000
             second = await submit(runtime)
             assert job(runtime, second).submitted_ms >= job(runtime, first).submitted_ms
+
+    play(scenario())
+
+
+def test_a_defect_in_an_executor_stops_the_runtime_instead_of_leaving_half_of_one() -> None:
+    def broken(spec: AttemptSpec) -> Plan:
+        raise ZeroDivisionError("a defect")
+
+    async def scenario() -> None:
+        stage = Stage(broken)
+        runtime = await stage.start()
+        await submit(runtime)
+        await runtime.loop.stopped.wait()
+        assert isinstance(runtime.loop.failure, ZeroDivisionError)
+        with pytest.raises(RuntimeStopped):
+            await submit(runtime)
+        await runtime.close()
 
     play(scenario())
