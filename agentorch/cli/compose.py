@@ -39,6 +39,7 @@ from agentorch.telemetry.sampler import Sampler
 LEDGER_FILE = "ledger.db"
 DEFAULT_TENANT = "default"
 SAMPLE_EVERY_S = 2.0
+EXECUTORS = ("local",)
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,10 @@ def default_pools(node: NodeInfo) -> tuple[PoolSpec, ...]:
 
 def check_hardware(pools: Sequence[PoolSpec], node: NodeInfo) -> None:
     """Local pools are disjoint shares of this machine. Raises ConfigError when they need more than it has."""
+    for pool in pools:
+        if pool.executor not in EXECUTORS:
+            known = ", ".join(EXECUTORS)
+            raise ConfigError(f"pools.{pool.name}.executor: there is no executor {pool.executor!r}; known: {known}")
     local = [pool for pool in pools if pool.executor == "local"]
     needs = {
         "cpus": (sum(pool.max_workers * pool.shape.cpu_milli for pool in local) / 1000, node.cpu_milli / 1000),

@@ -1,0 +1,59 @@
+"""What a server is composed of: pools from the hardware found, and configurations that can't be."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from agentorch.cli.compose import check_hardware, default_pools, listening_socket, split_devices
+from agentorch.errors import ConfigError
+from agentorch.model.attempts import NodeInfo
+from agentorch.model.fleet import PoolSpec
+from agentorch.model.jobs import Resources
+
+GIB = 2**30
+NODE = NodeInfo(id="local", cpu_milli=8_000, memory_bytes=64 * GIB)
+GPU_NODE = NodeInfo(
+    id="local",
+    cpu_milli=8_000,
+    memory_bytes=64 * GIB,
+    devices=("GPU-0", "GPU-1", "GPU-2"),
+    device_names=("H200", "H200", "H200"),
+    device_memory_bytes=(140 * GIB, 140 * GIB, 139 * GIB),
+)
+
+
+def test_without_gpus_there_is_one_pool_that_is_the_machine() -> None:
+    (pool,) = default_pools(NODE)
+    assert (pool.name, pool.shape.cpu_milli, pool.shape.gpus) == ("cpu", 8_000, 0)
+    check_hardware((pool,), NODE)
+
+
+def test_gpus_get_a_pool_of_their_own() -> None:
+    cpu, gpu = default_pools(GPU_NODE)
+    assert (gpu.shape.gpus, gpu.shape.gpu_model, gpu.shape.gpu_memory_bytes) == (3, "H200", 139 * GIB)
+    assert cpu.shape.cpu_milli + gpu.shape.cpu_milli == 8_000
+    assert split_devices((cpu, gpu), GPU_NODE) == {"cpu": (), "gpu": GPU_NODE.devices}
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (PoolSpec(name="p", max_workers=9, shape=Resources(cpu_milli=1_000)), "cpus"),
+        (PoolSpec(name="p", max_workers=2, shape=Resources(cpu_milli=1, memory_bytes=33 * GIB)), "memory"),
+        (PoolSpec(name="p", shape=Resources(cpu_milli=1, gpus=1)), "gpus"),
+        (PoolSpec(name="p", executor="moon"), "pools.p.executor"),
+    ],
+)
+def test_pools_that_this_machine_can_t_hold_are_refused(spec: PoolSpec, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        check_hardware((spec,), NODE)
+
+
+def test_a_taken_port_is_a_clear_error() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(ConfigError, match="server.port"):
+            listening_socket("127.0.0.1", other.getsockname()[1])
