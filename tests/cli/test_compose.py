@@ -55,5 +55,5 @@ def test_a_taken_port_is_a_clear_error() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        with pytest.raises(ConfigError, match="server.port"):
+        with pytest.raises(ConfigError, match=r"server\.port"):
             listening_socket("127.0.0.1", other.getsockname()[1])
