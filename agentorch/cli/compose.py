@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import os
 import secrets
@@ -221,6 +222,8 @@ async def serving(
         await sampler.start(SAMPLE_EVERY_S)
         stack.push_async_callback(runtime.close)
         await runtime.open(configure)
+        gc.collect()
+        gc.freeze()  # what was loaded stays: later collections need not look through it
         deciding = brain if brain is not None else RuleBrain()
         supervisor = Supervisor(
             RuntimePort(runtime),
