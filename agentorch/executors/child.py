@@ -83,6 +83,8 @@ def _become(
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(logs["stdout"], 1)
         os.dup2(logs["stderr"], 2)
+        if spec.get("cores"):
+            os.sched_setaffinity(0, spec["cores"])
         workdir = spec["workdir"] or f"{directory.path}/{WORK}"
         try:
             os.chdir(workdir)

@@ -16,8 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from agentorch.errors import ExecutorError
 from agentorch.executors.batches import Batcher
+from agentorch.executors.cores import Cores
 from agentorch.executors.environment import default_environment
 from agentorch.executors.hardware import local_node
 from agentorch.executors.look import Found, Sight
@@ -66,6 +69,7 @@ class LocalExecutor:
         self._store = AttemptStore(root, default_environment() if environment is None else dict(environment))
         self._spawner = Spawner(root / "zygote.log", self)
         self._stream = EventStream()
+        self._cores = Cores(os.sched_getaffinity(0) if sys.platform == "linux" else ())
         self._watched: dict[str, int] = {}  # attempt -> pidfd of its shim
         self._launching: dict[str, asyncio.Task[AttemptStatus]] = {}
         self._outcomes: dict[str, _Outcome] = {}  # what launches wait for
@@ -193,13 +197,17 @@ class LocalExecutor:
 
     async def _launch(self, spec: AttemptSpec) -> AttemptStatus:
         try:
-            found = await self._known(spec.id, self._prepare.submit(spec))
+            bound = msgspec.structs.replace(spec, cores=self._cores.take(spec.id, spec.cpu_milli))
+            found = await self._known(spec.id, self._prepare.submit(bound))
             if found.sight is not Sight.unclaimed:
                 self._take_in(found)
                 return found.status
             outcome = self._outcomes[spec.id] = _Outcome(asyncio.get_running_loop().create_future())
             self._ask(spec.id)
             return await outcome.status
+        except ExecutorError:
+            self._cores.release(spec.id)
+            raise
         finally:
             self._outcomes.pop(spec.id, None)
             del self._launching[spec.id]
@@ -233,6 +241,7 @@ class LocalExecutor:
         elif found.sight in (Sight.ended, Sight.fenced):
             if status.id in self._watched:
                 self._unwatch(status.id)
+            self._cores.release(status.id)
             self._resolve(status)
             if tell and found.sight is Sight.ended:
                 self._stream.publish(status)

@@ -48,6 +48,7 @@ class LaunchRecord(TypedDict):
     stop_signal: str
     log_quota_bytes: int
     memory_bytes: int
+    cores: list[int]  # that the program is bound to; [] = any
     durable: bool
 
 

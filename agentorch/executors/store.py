@@ -215,6 +215,7 @@ class AttemptStore:
             stop_signal=spec.stop_signal,
             log_quota_bytes=spec.log_quota_bytes,
             memory_bytes=spec.memory_bytes,
+            cores=list(spec.cores),
             durable=spec.durable,
         )
 

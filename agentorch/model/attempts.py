@@ -22,6 +22,7 @@ class AttemptSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_
     workdir: str = ""  # "" = `work/` inside the attempt's directory
     devices: tuple[str, ...] = ()  # GPUs, by UUID: CUDA_VISIBLE_DEVICES is always set, "" for none
     cpu_milli: int = 1_000
+    cores: tuple[int, ...] = ()  # that it is bound to, chosen by the executor; () = any
     memory_bytes: int = 0  # 0 = no limit
     timeout_ms: int | None = None
     grace_ms: int = limits.STOP_GRACE_MS
