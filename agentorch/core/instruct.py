@@ -52,6 +52,5 @@ def stops_to_repeat(facts: Facts) -> list[Stop]:
     for name in facts.running:
         job = facts.jobs[name]
         if job.state is JobState.stopping and job.stop_cause is not None:
-            grace_ms = job.spec.checkpoint.grace_ms if job.spec.checkpoint else 0
-            out.append(Stop(name, job.attempts_made, job.stop_cause, grace_ms))
+            out.append(Stop(name, job.attempts_made, job.stop_cause, job.spec.grace_ms))
     return out

@@ -156,6 +156,11 @@ class JobSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
     labels: dict[str, str] = {}
     durable: bool = True  # False: no fsync of its attempt directory; a power cut may lose the exit code
 
+    @property
+    def grace_ms(self) -> int:
+        """Stop signal to KILL: what its checkpoint takes, else the usual."""
+        return self.checkpoint.grace_ms if self.checkpoint else limits.STOP_GRACE_MS
+
 
 class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What an attempt used, as the kernel counted it."""

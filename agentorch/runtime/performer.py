@@ -150,7 +150,7 @@ class Performer:
             cpu_milli=attempt.resources.cpu_milli,
             memory_bytes=attempt.resources.memory_bytes,
             timeout_ms=spec.max_duration_ms,
-            grace_ms=spec.checkpoint.grace_ms if spec.checkpoint else limits.STOP_GRACE_MS,
+            grace_ms=spec.grace_ms,
             stop_signal=spec.checkpoint.signal if spec.checkpoint else "SIGTERM",
             durable=spec.durable,
         )

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 import pytest
 
 from agentorch.core.explain import explain, reason
+from agentorch.core.instruct import stops_to_repeat
 from agentorch.core.plan import plan
 from agentorch.errors import Refused
 from agentorch.model import commands as cmd
+from agentorch.model import limits
+from agentorch.model.events import JobStopping
 from agentorch.model.jobs import (
     Cause,
+    Checkpoint,
     Constraints,
     JobSpec,
     JobState,
@@ -129,6 +133,16 @@ def test_a_cancel_that_came_too_late_does_not_lie(world: World) -> None:
     world.ask(cmd.CancelJob(job=job, by="key"))
     world.end(job, Cause.completed, 0)
     assert world.job(job).state is JobState.succeeded
+
+
+def test_a_stop_repeated_after_a_restart_has_the_same_grace(world: World) -> None:
+    world.pool("second")
+    plain, saving = world.submit(), world.submit(checkpoint=Checkpoint(grace_ms=45_000))
+    world.schedule()
+    for job in (plain, saving):
+        world.ask(cmd.CancelJob(job=job, by="key"))
+    ordered = [event.grace_ms for event in world.events if isinstance(event, JobStopping)]
+    assert [stop.grace_ms for stop in stops_to_repeat(world.facts)] == ordered == [limits.STOP_GRACE_MS, 45_000]
 
 
 def test_cancelling_what_has_ended_is_a_conflict(world: World) -> None:

@@ -172,6 +172,7 @@ def test_closing_does_not_wait_for_a_brain(stage: Stage) -> None:
         async with supervising(stage.port, hanging, ticking=True):
             await hanging.began.wait()
         await eventually(lambda: hanging.cancelled == 1)
+        assert not swallowing.ended.is_set(), "it was closed while this brain still held on"
         swallowing.release.set()
         await swallowing.ended.wait()
 

@@ -101,7 +101,7 @@ def test_a_ledger_file_is_shown_read_only(tmp_path: Path) -> None:
         server.ended(server.submit("true", name="recorded"))
         server.stop()
         with terminal(tmp_path, server, "replay", str(server.data), "--tui") as screen:
-            screen.shows("actions are off")
+            assert "● live" not in screen.shows("actions are off")
             screen.type("2")
-            screen.shows("recorded")
+            assert "succeeded" in screen.shows("recorded")
             screen.type("q")

@@ -78,16 +78,12 @@ def _pay_on(turn: Turn) -> None:
                     paid_until_ms=attempt.paid_until_ms + add_ms,
                 )
             )
-        elif turn.now_ms >= attempt.paid_until_ms - _grace_ms(job):
+        elif turn.now_ms >= attempt.paid_until_ms - job.spec.grace_ms:
             stop(turn, name, Cause.budget, "budget")
 
 
 def _latest_end_ms(job: Job, attempt: Attempt) -> int:
     return attempt.ordered_ms + (job.spec.max_duration_ms or 0)
-
-
-def _grace_ms(job: Job) -> int:
-    return job.spec.checkpoint.grace_ms if job.spec.checkpoint else limits.STOP_GRACE_MS
 
 
 def _affordable(turn: Turn, job: Job, price: int) -> int:

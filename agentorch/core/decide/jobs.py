@@ -114,14 +114,13 @@ def end(turn: Turn, job: Job, state: JobState, cause: Cause, by: str = "") -> No
 def stop(turn: Turn, job: str, cause: Cause, by: str) -> None:
     """Order the running attempt to stop; the job's grace applies. What becomes of it is decided at its end."""
     found = turn.facts.jobs[job]
-    checkpoint = found.spec.checkpoint
     turn.emit(
         ev.JobStopping(
             at_ms=turn.now_ms,
             job=job,
             attempt=found.attempts_made,
             cause=cause,
-            grace_ms=checkpoint.grace_ms if checkpoint else limits.STOP_GRACE_MS,
+            grace_ms=found.spec.grace_ms,
             by=by,
         )
     )
