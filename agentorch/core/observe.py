@@ -52,6 +52,7 @@ def observe(state: State, devices: tuple[DeviceSample, ...], now_ms: int) -> Obs
         seq=facts.seq,
         at_ms=now_ms,
         mode=facts.mode,
+        guardrails=facts.settings,
         pools=tuple(look.pool(pool) for pool in facts.pools.values()),
         tenants=tuple(look.tenant(name) for name in islice(facts.tenants, limits.OBSERVED_TENANTS_MAX)),
         queued=tuple(look.job(job) for job in look.waiting[: limits.OBSERVED_JOBS_MAX]),

@@ -92,7 +92,7 @@ def _wanted(observation: Observation) -> Iterator[Draft]:
     yield from _budgets(observation)
     for pool in observation.pools:
         if _is_ours(pool):
-            yield from _idleness(pool)
+            yield from _idleness(observation, pool)
 
 
 def hold_reason(observation: Observation) -> str:
@@ -134,11 +134,17 @@ def _waits_too_long(pool: PoolFacts) -> bool:
     return pool.wait_s_p95 > pool.target_wait_s or pool.oldest_wait_s > pool.target_wait_s or soon
 
 
+def _step_up(observation: Observation, pool: PoolFacts) -> int:
+    """The biggest step that G1 lets one action grow a pool by."""
+    rules = observation.guardrails
+    return max(rules.scale_up_step, pool.target * rules.scale_up_share_percent // 100)
+
+
 def _relief(observation: Observation, pool: PoolFacts) -> Iterator[Draft]:
-    step = max(limits.SCALE_UP_STEP, pool.target * limits.SCALE_UP_SHARE_PERCENT // 100)
+    step = _step_up(observation, pool)
     workers = min(pool.max_workers, pool.need, pool.target + step)
     elsewhere = _reroute(observation, pool)
-    if (workers - pool.target) * 100 >= max(1, pool.target * limits.DEAD_BAND_PERCENT):
+    if (workers - pool.target) * 100 >= max(1, pool.target * observation.guardrails.dead_band_percent):
         other = "no other allowed pool is idle" if elsewhere is None else f"reroute: {elsewhere.reason}"
         yield _draft(
             Scale(pool=pool.name, workers=workers),
@@ -165,7 +171,7 @@ def _overflow(observation: Observation, pool: PoolFacts) -> Iterator[Draft]:
         movable = sum(1 for job in mine if other.name in job.pools)
         if not movable:
             continue
-        step = max(limits.SCALE_UP_STEP, other.target * limits.SCALE_UP_SHARE_PERCENT // 100)
+        step = _step_up(observation, other)
         workers = min(other.max_workers, other.target + min(step, max(1, pool.need - pool.target)))
         yield _draft(
             Scale(pool=other.name, workers=workers),
@@ -186,7 +192,7 @@ def _reroute(observation: Observation, pool: PoolFacts) -> Draft | None:
     movable = [job for job in mine if best in job.pools]
     if not movable:
         return None
-    blast = max(1, (pool.queued + pool.running) * limits.BLAST_RADIUS_PERCENT // 100)
+    blast = max(1, (pool.queued + pool.running) * observation.guardrails.blast_radius_percent // 100)
     count = min(len(movable), room[best], blast, limits.REROUTE_JOBS_MAX)
     return _draft(
         Reroute(pool=best, from_pool=pool.name, at_most=count),
@@ -196,11 +202,12 @@ def _reroute(observation: Observation, pool: PoolFacts) -> Draft | None:
     )
 
 
-def _idleness(pool: PoolFacts) -> Iterator[Draft]:
+def _idleness(observation: Observation, pool: PoolFacts) -> Iterator[Draft]:
     """Give back what is not needed. How long it has not been needed is the guardrails' memory (G2)."""
-    step = max(limits.SCALE_DOWN_STEP, pool.target * limits.SCALE_DOWN_SHARE_PERCENT // 100)
+    rules = observation.guardrails
+    step = max(rules.scale_down_step, pool.target * rules.scale_down_share_percent // 100)
     workers = max(pool.min_workers, pool.need, pool.target - step)
-    too_small = (pool.target - pool.need) * 100 < pool.target * limits.DEAD_BAND_PERCENT
+    too_small = (pool.target - pool.need) * 100 < pool.target * rules.dead_band_percent
     if pool.queued or workers >= pool.target or pool.idle < pool.target - workers or too_small:
         return
     yield _draft(

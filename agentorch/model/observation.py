@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from agentorch.model.guardrails import GuardrailSettings
 from agentorch.model.proposals import Mode
 
 
@@ -107,6 +108,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     running_total: int = 0
     open_targets: tuple[str, ...] = ()  # targets with an open proposal
     recent_targets: tuple[str, ...] = ()  # targets acted on within their cooldown
+    guardrails: GuardrailSettings = GuardrailSettings()  # in force: a brain need not want what they would deny
     alerted: tuple[str, ...] = ()  # texts of the supervisor's own alerts of the last hour
 
 

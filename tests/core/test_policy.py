@@ -12,6 +12,7 @@ from agentorch.core.guardrails import preview
 from agentorch.core.policy import RuleBrain, decide
 from agentorch.model import commands as cmd
 from agentorch.model.brain import Brain, BrainContext
+from agentorch.model.guardrails import GuardrailSettings
 from agentorch.model.observation import JobFacts, Observation, PoolFacts, TenantFacts, WorkerFacts
 from agentorch.model.proposals import BrainReport, Draft, Mode, Verdict
 from tests.core.guardrails.supervised import Supervised
@@ -224,3 +225,17 @@ def test_a_day_of_cycles_follows_the_load_up_and_down() -> None:
     assert sizes[-1] == 1, "as small as it may be when nothing does"
     assert sizes == [*sorted(sizes[:20]), *sorted(sizes[20:], reverse=True)]
     world.assert_sound()
+
+
+def test_it_wants_no_more_than_tightened_guardrails_allow() -> None:
+    """Or tightening a step would only make the supervisor ask for what is always denied."""
+    tight = GuardrailSettings(scale_up_step=1, scale_up_share_percent=10)
+    assert wanted(seen(pool(**BUSY)))[0]["workers"] == 6
+    assert wanted(seen(pool(**BUSY), guardrails=tight))[0]["workers"] == 5
+
+
+def test_an_observation_tells_the_guardrails_in_force() -> None:
+    world = Supervised()
+    tight = GuardrailSettings(scale_up_step=1)
+    world.ask(cmd.ConfigureGuardrails(settings=tight, by="config"))
+    assert world.ask(cmd.Observe()).guardrails == tight
