@@ -66,7 +66,15 @@ class Spawner:
     async def start(self) -> None:
         """Start the zygote. Raises OSError if no process can be started."""
         loop = asyncio.get_running_loop()
-        process, sock = await asyncio.to_thread(_spawn_zygote, self._log)
+        spawning = asyncio.ensure_future(asyncio.to_thread(_spawn_zygote, self._log))
+        try:
+            process, sock = await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            # Closed meanwhile: what the thread started all the same must not be left behind.
+            process, sock = await spawning
+            sock.close()
+            await asyncio.to_thread(_end, process)
+            raise
         self._process, self._socket = process, sock
         self._sockets.add(sock)
         loop.add_reader(sock, self._on_readable, sock)
