@@ -9,6 +9,8 @@
     |   |-- LedgerFailed         a commit failed: the runtime stops and refolds at the next start
     |   `-- LedgerTooNew         an event written by a newer version: unknown tags are never skipped
     |-- ExecutorError            an attempt could not be launched, stopped or inspected
+    |   |-- NodeUnreachable      the node does not answer just now: what it does is unknown
+    |   `-- ProvisioningError    nodes could not be added or released
     |-- BrainError               a brain raised, hung or spoke nonsense: recorded, and nothing acts
     |-- RuntimeStopped           the runtime is shutting down or has failed; nothing is accepted
     `-- ClientError              the typed client: the server refused, or could not be reached
@@ -93,6 +95,14 @@ class LedgerTooNew(LedgerError):
 
 class ExecutorError(AgentorchError):
     """An executor could not do what it was told; the message names the attempt."""
+
+
+class NodeUnreachable(ExecutorError):
+    """A node does not answer just now. What runs there may go on: nothing may be concluded from it."""
+
+
+class ProvisioningError(ExecutorError):
+    """Nodes could not be added or released; the message says what the provider said."""
 
 
 class BrainError(AgentorchError):

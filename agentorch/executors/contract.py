@@ -25,7 +25,10 @@ class Executor(Protocol):
         """
 
     async def nodes(self) -> list[NodeInfo]:
-        """The machines there are, with their devices."""
+        """The machines there are, with their devices, their state and their newest telemetry.
+
+        A node that left in order is not listed any more; one that vanished is `down` until all its attempts are told.
+        """
 
     async def launch(self, attempts: Sequence[AttemptSpec]) -> list[AttemptStatus]:
         """Start each attempt at most once, ever; a second launch of the same id answers its present status.
@@ -34,10 +37,15 @@ class Executor(Protocol):
         """
 
     async def stop(self, attempt: str, reason: str, grace_ms: int) -> None:
-        """Ask for the whole process tree to end: stop signal, `grace_ms`, KILL. Idempotent; the end is an event."""
+        """Ask for the whole process tree to end: stop signal, `grace_ms`, KILL. Idempotent; the end is an event.
+
+        On a node that can't be reached the request is kept, and delivered when it can be.
+        """
 
     async def inspect(self, attempts: Sequence[str]) -> list[AttemptStatus]:
         """The truth about each attempt, for recovery. `absent` is final: such an attempt is fenced and never starts.
+
+        What can't be known yet (its node does not answer) is `running`; what becomes of it is an event.
 
         Attempts found running are watched from then on, as if this incarnation had launched them.
         """
@@ -53,7 +61,11 @@ class Executor(Protocol):
         """
 
     async def scale(self, pool: str, target: int, remove: Sequence[str]) -> None:
-        """Desired number of nodes; a no-op where workers are shares of a fixed machine."""
+        """Desired number of nodes of this pool, and which of its nodes are to go: those are empty by then.
+
+        A no-op where workers are shares of a fixed machine. Idempotent. Returns when the order is given; nodes appear
+        in `nodes` when they are there. Raises ProvisioningError.
+        """
 
     async def close(self) -> None:
         """Stop serving; running work goes on."""

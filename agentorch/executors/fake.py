@@ -99,7 +99,7 @@ class FakeExecutor:
 
     async def stop(self, attempt: str, reason: str, grace_ms: int) -> None:
         self._require_epoch()
-        if reason not in Cause.__members__:
+        if reason not in set(Cause):
             raise ExecutorError(f"attempt {attempt}: can't stop it for {reason!r}; a reason is one of {list(Cause)}")
         run = self.machine.runs.get(attempt)
         if run is None:

@@ -122,7 +122,7 @@ class LocalExecutor:
     async def stop(self, attempt: str, reason: str, grace_ms: int) -> None:
         """See `Executor.stop`. `reason` is a `Cause`. What has not started yet ends at once, without having run."""
         self._require_open()
-        if reason not in Cause.__members__:
+        if reason not in set(Cause):
             raise ExecutorError(f"attempt {attempt}: can't stop it for {reason!r}; a reason is one of {list(Cause)}")
         grace_ms = max(0, min(grace_ms, limits.STOP_GRACE_CAP_MS))
         await self._absorb(attempt, self._stop.submit(StopRequest(attempt, reason, grace_ms)))

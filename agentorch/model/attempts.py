@@ -7,17 +7,25 @@ from enum import StrEnum
 import msgspec
 
 from agentorch.model import limits
-from agentorch.model.jobs import Cause, Usage
+from agentorch.model.fleet import NodeState
+from agentorch.model.jobs import Cause, EntryPoint, Usage
+from agentorch.model.observation import DeviceSample
 
 
 class AttemptSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """All that is needed to run one attempt. `id` is `<job>.<number>` and names its directory."""
+    """All that is needed to run one attempt, or one rank of a gang's. `id` (`attempt_id`) names its directory.
+
+    `node` is where it is placed; an executor of a single machine may ignore it. With an `entry`, `command` is empty.
+    """
 
     id: str
     job: str
     number: int
     worker: str
-    command: tuple[str, ...]
+    node: str = ""
+    rank: int = 0
+    command: tuple[str, ...] = ()
+    entry: EntryPoint | None = None
     env: dict[str, str] = {}
     workdir: str = ""  # "" = `work/` inside the attempt's directory
     devices: tuple[str, ...] = ()  # GPUs, by UUID: CUDA_VISIBLE_DEVICES is always set, "" for none
@@ -55,25 +63,36 @@ class AttemptStatus(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, k
 
 
 class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A machine that an executor can use."""
+    """A machine that an executor can use, as it is now.
+
+    `type` says which pools may have workers there (`PoolSpec.node_type`). `notice_ms` is when its provider takes it
+    away (spot), if it said so. `samples` is its newest telemetry, stamped with this machine's clock.
+    """
 
     id: str
+    type: str = ""
+    address: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
     cpu_milli: int
     memory_bytes: int
     devices: tuple[str, ...] = ()  # GPUs, by UUID
     device_names: tuple[str, ...] = ()
     device_memory_bytes: tuple[int, ...] = ()
-    state: str = "up"
+    state: NodeState = NodeState.up
+    problem: str = ""  # why it is not `up`, in words
+    notice_ms: int | None = None
+    samples: tuple[DeviceSample, ...] = ()
 
 
-def attempt_id(job: str, number: int) -> str:
-    """`job-000017` and 2 -> `job-000017.2`."""
-    return f"{job}.{number}"
+def attempt_id(job: str, number: int, rank: int = 0) -> str:
+    """`job-000017` and 2 -> `job-000017.2`; further ranks of a gang: `job-000017.2+1` and so on."""
+    return f"{job}.{number}+{rank}" if rank else f"{job}.{number}"
 
 
-def parse_attempt_id(attempt: str) -> tuple[str, int]:
-    """The inverse of `attempt_id`. Raises ValueError on anything else."""
-    job, _, number = attempt.rpartition(".")
+def parse_attempt_id(attempt: str) -> tuple[str, int, int]:
+    """(job, number, rank): the inverse of `attempt_id`. Raises ValueError on anything else."""
+    job, _, rest = attempt.rpartition(".")
+    number, _, rank = rest.partition("+")
     if not job:
         raise ValueError(f"not an attempt id: {attempt!r}")
-    return job, int(number)
+    return job, int(number), int(rank or 0)

@@ -14,6 +14,7 @@ class PoolSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     name: str
     executor: str = "local"
+    node_type: str = ""  # "" = shares of one fixed machine; "*" = of any node of its executor; else of such nodes only
     min_workers: int = 1
     max_workers: int = 1
     workers: int = 1  # at the first start
@@ -27,10 +28,37 @@ class PoolSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     power_cap_watts: int | None = None
 
 
+class NodeState(StrEnum):
+    up = "up"
+    suspect = "suspect"  # it, or the way to it, is in doubt: nothing new starts there, and nothing is requeued yet
+    draining = "draining"  # on its way out: takes nothing new, is released when it is empty
+    down = "down"  # gone; what ran there is reported lost once it can't be running any more
+
+
+class Node(msgspec.Struct, kw_only=True):
+    """A machine as the fold of its events; workers are shares of it. Only `core.evolve` writes to it."""
+
+    id: str
+    executor: str
+    type: str = ""
+    address: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    cpu_milli: int = 0
+    memory_bytes: int = 0
+    devices: tuple[str, ...] = ()
+    device_names: tuple[str, ...] = ()
+    device_memory_bytes: tuple[int, ...] = ()
+    state: NodeState = NodeState.up
+    problem: str = ""
+    notice_ms: int | None = None
+    added_ms: int = 0
+    workers: list[str] = []
+
+
 class WorkerState(StrEnum):
     up = "up"
     retiring = "retiring"  # takes nothing new, goes when it is empty
-    down = "down"
+    down = "down"  # its node is gone
 
 
 class Worker(msgspec.Struct, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -68,6 +69,7 @@ class Cause(StrEnum):
     requeued = "requeued"
     interruption = "interruption"  # the worker goes away (spot notice, drain)
     lost = "lost"  # the attempt vanished: its shim was killed, or the machine restarted
+    node_lost = "node_lost"  # its node stopped answering, and its lease is over: it can't be running any more
     no_capacity = "no_capacity"  # the worker vanished before the attempt could be launched
     max_queue = "max_queue"  # waited longer than it was willing to
     dependency = "dependency"  # a job it depends on failed
@@ -77,7 +79,9 @@ class Cause(StrEnum):
 #: Causes that say nothing against the job: another attempt costs it no retry of its own.
 NOT_THE_JOBS_FAULT = frozenset({Cause.preempted, Cause.requeued})
 #: Causes after which a retry policy is asked.
-RETRYABLE = frozenset({Cause.error, Cause.exec_failed, Cause.oom, Cause.interruption, Cause.lost, Cause.no_capacity})
+RETRYABLE = frozenset(
+    {Cause.error, Cause.exec_failed, Cause.oom, Cause.interruption, Cause.lost, Cause.node_lost, Cause.no_capacity}
+)
 
 
 class RetryOn(StrEnum):
@@ -91,7 +95,7 @@ class RetryOn(StrEnum):
 
 CAUSES_OF: dict[RetryOn, frozenset[Cause]] = {
     RetryOn.error: frozenset({Cause.error, Cause.exec_failed}),
-    RetryOn.interruption: frozenset({Cause.interruption, Cause.lost}),
+    RetryOn.interruption: frozenset({Cause.interruption, Cause.lost, Cause.node_lost}),
     RetryOn.oom: frozenset({Cause.oom}),
     RetryOn.no_capacity: frozenset({Cause.no_capacity}),
 }
@@ -133,10 +137,23 @@ class Checkpoint(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     grace_ms: int = limits.STOP_GRACE_MS
 
 
-class JobSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """What the submitter asked for, validated. `deadline_ms` is a time; the other `_ms` are durations."""
+class EntryPoint(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A Python function, run by a warm worker that needs no new process: `module:function`, called with JSON values."""
 
-    command: tuple[str, ...]
+    call: str
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}
+
+
+class JobSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """What the submitter asked for, validated. `deadline_ms` is a time; the other `_ms` are durations.
+
+    A job has a `command` or an `entry`. `gang` > 1: that many workers at once, all or nothing, each running it.
+    """
+
+    command: tuple[str, ...] = ()
+    entry: EntryPoint | None = None
+    gang: int = 1
     name: str = ""
     workdir: str = ""  # "" = a directory of the attempt's own
     env: dict[str, str] = {}
@@ -169,11 +186,26 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     memory_peak_bytes: int = 0
 
 
+class Rank(msgspec.Struct, gc=False, omit_defaults=True, kw_only=True):
+    """One member of a gang's attempt beside its first: where it runs, and how far it is."""
+
+    worker: str
+    node: str = ""
+    devices: tuple[str, ...] = ()
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    cause: Cause | None = None
+
+
 class Attempt(msgspec.Struct, gc=False, omit_defaults=True, kw_only=True):
-    """One numbered try of a job on a worker."""
+    """One numbered try of a job on a worker; of a gang, these are rank 0's, and `ranks` are 1 and up."""
 
     number: int
     worker: str
+    node: str = ""
+    ranks: tuple[Rank, ...] = ()
     pool: str
     devices: tuple[str, ...] = ()
     ordered_ms: int  # when the start became an event

@@ -199,7 +199,7 @@ class Performer:
 
     def _command(self, status: AttemptStatus, *, recovering: bool) -> cmd.ReportRunning | cmd.ReportEnded | None:
         """What to tell the core; None when it knows already."""
-        job, number = parse_attempt_id(status.id)
+        job, number, _ = parse_attempt_id(status.id)
         if status.phase is AttemptPhase.running:
             return cmd.ReportRunning(job=job, attempt=number)
         cause, message = status.cause, status.message

@@ -124,7 +124,7 @@ class Runtime:
         return self.telemetry.history(device)
 
     async def logs(self, attempt: str, stream: str, offset: int, limit: int) -> tuple[bytes, int, bool]:
-        job, number = parse_attempt_id(attempt)
+        job, number, _ = parse_attempt_id(attempt)
         found = self.loop.state.facts.jobs.get(job)
         known = next((one for one in found.attempts if one.number == number), None) if found is not None else None
         if known is None:

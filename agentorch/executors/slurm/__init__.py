@@ -1,0 +1,1 @@
+"""Slurm as a second engine, through its command-line tools."""
