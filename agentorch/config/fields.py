@@ -120,6 +120,7 @@ SERVER: Final[dict[str, Field]] = {
         {"type": "array", "items": {"type": "string"}},
         "further names that requests may address this server by (its Host header)",
     ),
+    "executor": choice(("local", "ray", "slurm"), "local", "executor of pools that name none"),
 }
 
 SUPERVISOR: Final[dict[str, Field]] = {
@@ -144,7 +145,8 @@ CLIENT: Final[dict[str, Field]] = {
 }
 
 POOL: Final[dict[str, Field]] = {
-    "executor": string("local", "what starts its attempts"),
+    "executor": string("", "what starts its attempts: local, ray or slurm; default: server.executor"),
+    "node_type": string("", "type of the nodes that its workers live on; default, not for local: any of its executor"),
     "workers": integer(0, 1_000_000, 1, "workers at the first start"),
     "min_workers": integer(0, 1_000_000, None, "fewest workers; default: 1, or 0 when workers is 0"),
     "max_workers": integer(0, 1_000_000, None, "most workers; default: workers"),
@@ -176,6 +178,24 @@ TENANT: Final[dict[str, Field]] = {
     "max_running": integer(1, 10_000_000, None, "most jobs at once; default: any number"),
 }
 
+
+RAY: Final[dict[str, Field]] = {
+    "address": string("", "the cluster's head, HOST:PORT; default: the one that `agentorch ray up` started here"),
+    "python": string("", "interpreter that has ray, for the bridge; default: this one"),
+    "token_file": string("", "file with the cluster's token; default: the one that `agentorch ray up` wrote"),
+    "lease": span(2_000, 10 * limits.MINUTE_MS, "10s", "a node that is not heard of for this long ends its work"),
+    "provider": choice(
+        ("none", "local", "command", "autoscaler"), "none", "how nodes are added and released: see docs/ray.md"
+    ),
+    "add_command": string("", "provider command: adds one node of {type}"),
+    "remove_command": string("", "provider command: removes the node {node} at {address}"),
+}
+
+SLURM: Final[dict[str, Field]] = {
+    "root": string("", "directory on a file system that all nodes share; default: attempts-slurm in data_dir"),
+    "partition": string("", "partition to submit to; default: the cluster's"),
+    "account": string("", "account to charge"),
+}
 
 _GUARDRAIL_HELP: Final = {
     "pending_approvals_max": "open approvals at a time",
@@ -229,12 +249,22 @@ def _guardrails() -> dict[str, Field]:
 #: The expiry of approvals is `supervisor.approval_ttl`; every other guardrail setting has its own key.
 GUARDRAILS: Final = _guardrails()
 
-PLAIN_SECTIONS: Final = {"server": SERVER, "supervisor": SUPERVISOR, "guardrails": GUARDRAILS, "client": CLIENT}
+PLAIN_SECTIONS: Final = {
+    "server": SERVER,
+    "supervisor": SUPERVISOR,
+    "guardrails": GUARDRAILS,
+    "client": CLIENT,
+}
+
+#: One table each below `[executors]`.
+EXECUTORS: Final = {"ray": RAY, "slurm": SLURM}
 
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of `agentorch.toml`, with every default."""
     sections: dict[str, Any] = {name: _table(fields) for name, fields in PLAIN_SECTIONS.items()}
+    tables = {name: _table(fields) for name, fields in EXECUTORS.items()}
+    sections["executors"] = {"type": "object", "additionalProperties": False, "properties": tables}
     sections["pools"] = {"type": "object", "additionalProperties": _table(POOL)}
     sections["tenants"] = {"type": "object", "additionalProperties": _table(TENANT)}
     return {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from agentorch.config.fields import PLAIN_SECTIONS, POOL, TENANT, Field
+from agentorch.config.fields import EXECUTORS, PLAIN_SECTIONS, POOL, TENANT, Field
 from agentorch.errors import ConfigError
 from agentorch.model.fleet import PoolSpec, TenantSpec
 from agentorch.model.guardrails import GuardrailSettings
@@ -20,6 +20,13 @@ PREFIX: Final = "AGENTORCH_"
 FILE_NAME: Final = "agentorch.toml"
 #: Variables with a meaning of their own; the last two are what a running job is given.
 PLAIN_VARIABLES: Final = {"AGENTORCH_URL": "client.url", "AGENTORCH_KEY": "client.key"}
+#: Sections that hold one table per name.
+TABLES: Final = ("executors", "pools", "tenants")
+#: Sections whose keys may come from variables, by what a variable calls them.
+_BY_VARIABLE: Final = {
+    **{name: (name, fields) for name, fields in PLAIN_SECTIONS.items()},
+    **{f"executors_{name}": (f"executors.{name}", fields) for name, fields in EXECUTORS.items()},
+}
 JOB_TOKEN: Final = "AGENTORCH_TOKEN"
 
 
@@ -29,6 +36,7 @@ class ServerSettings:
     port: int
     data_dir: Path
     allowed_hosts: tuple[str, ...]
+    executor: str = "local"
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,26 @@ class SupervisorSettings:
     cycle_s: float
     timeout_s: float
     approval_ttl_ms: int
+
+
+@dataclass(frozen=True)
+class RaySettings:
+    """How to reach a Ray cluster. "" = as `agentorch ray up` left it on this machine."""
+
+    address: str
+    python: str
+    token_file: str
+    lease_ms: int
+    provider: str
+    add_command: str
+    remove_command: str
+
+
+@dataclass(frozen=True)
+class SlurmSettings:
+    root: str
+    partition: str
+    account: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +92,8 @@ class Settings:
     supervisor: SupervisorSettings
     guardrails: GuardrailSettings
     client: ClientSettings
+    ray: RaySettings
+    slurm: SlurmSettings
     pools: tuple[PoolSpec, ...]
     tenants: tuple[TenantSpec, ...]
     shown: tuple[Shown, ...]
@@ -138,15 +168,21 @@ def _flatten(table: dict[str, Any], source: str, values: dict[str, _Value]) -> N
     for section, content in table.items():
         if section in PLAIN_SECTIONS:
             _take(section, PLAIN_SECTIONS[section], content, source, values)
-        elif section in ("pools", "tenants"):
+        elif section in TABLES:
             if not isinstance(content, dict):
                 raise ConfigError(f"{source}: {section}: expected tables such as [{section}.NAME]")
             for name, fields in content.items():
-                _take(f"{section}.{name}", POOL if section == "pools" else TENANT, fields, source, values)
+                _take(f"{section}.{name}", _fields_of(section, name, source), fields, source, values)
         else:
-            raise ConfigError(
-                f"{source}: {section}: unknown section; {_hint(section, [*PLAIN_SECTIONS, 'pools', 'tenants'])}"
-            )
+            raise ConfigError(f"{source}: {section}: unknown section; {_hint(section, [*PLAIN_SECTIONS, *TABLES])}")
+
+
+def _fields_of(section: str, name: str, source: str) -> dict[str, Field]:
+    if section != "executors":
+        return POOL if section == "pools" else TENANT
+    if name not in EXECUTORS:
+        raise ConfigError(f"{source}: executors.{name}: unknown executor; {_hint(name, EXECUTORS)}")
+    return EXECUTORS[name]
 
 
 def _take(prefix: str, fields: dict[str, Field], content: Any, source: str, values: dict[str, _Value]) -> None:
@@ -174,11 +210,14 @@ def _from_environment(environ: Mapping[str, str], values: dict[str, _Value]) -> 
         if variable in PLAIN_VARIABLES:
             values[PLAIN_VARIABLES[variable]] = _Value(raw, f"environment {variable}")
             continue
-        section, _, key = variable.removeprefix(PREFIX).lower().partition("_")
-        if not variable.startswith(PREFIX) or section not in PLAIN_SECTIONS:
+        name = variable.removeprefix(PREFIX).lower()
+        called = next((one for one in _BY_VARIABLE if name.startswith(f"{one}_")), "")
+        if not variable.startswith(PREFIX) or not called:
             continue
-        if key not in PLAIN_SECTIONS[section]:
-            raise ConfigError(f"environment {variable}: unknown key; {_hint(key, PLAIN_SECTIONS[section])}")
+        section, fields = _BY_VARIABLE[called]
+        key = name.removeprefix(f"{called}_")
+        if key not in fields:
+            raise ConfigError(f"environment {variable}: unknown key; {_hint(key, fields)}")
         values[f"{section}.{key}"] = _Value(raw, f"environment {variable}")
 
 
@@ -211,7 +250,9 @@ def _build(values: dict[str, _Value], environ: Mapping[str, str], files: tuple[P
     values.setdefault("server.data_dir", _Value(_default_data_dir(environ), "default"))
     reader = _Reader(values)
     plain = {name: reader.section(name, fields) for name, fields in PLAIN_SECTIONS.items()}
-    pools = tuple(_pool(name, reader.section(f"pools.{name}", POOL), values) for name in reader.names("pools"))
+    executors = {name: reader.section(f"executors.{name}", fields) for name, fields in EXECUTORS.items()}
+    default = plain["server"]["executor"]
+    pools = tuple(_pool(name, reader.section(f"pools.{name}", POOL), values, default) for name in reader.names("pools"))
     tenants = tuple(TenantSpec(name=name, **_tenant(reader, name)) for name in reader.names("tenants"))
     client = plain["client"]
     return Settings(
@@ -219,6 +260,8 @@ def _build(values: dict[str, _Value], environ: Mapping[str, str], files: tuple[P
         supervisor=_supervisor(plain["supervisor"]),
         guardrails=GuardrailSettings(approval_ttl_ms=plain["supervisor"]["approval_ttl"], **plain["guardrails"]),
         client=ClientSettings(client["url"], _client_key(client, environ)),
+        ray=RaySettings(**{"lease_ms" if key == "lease" else key: value for key, value in executors["ray"].items()}),
+        slurm=SlurmSettings(**executors["slurm"]),
         pools=pools,
         tenants=tenants,
         shown=tuple(reader.shown),
@@ -244,7 +287,11 @@ def _tenant(reader: _Reader, name: str) -> dict[str, Any]:
     }
 
 
-def _pool(name: str, fields: dict[str, Any], values: dict[str, _Value]) -> PoolSpec:
+def _pool(name: str, fields: dict[str, Any], values: dict[str, _Value], default_executor: str) -> PoolSpec:
+    executor = fields["executor"] or default_executor
+    if executor == "local" and fields["node_type"]:
+        source = values[f"pools.{name}.node_type"].source
+        raise ConfigError(f"{source}: pools.{name}.node_type: workers of the local executor are shares of this machine")
     workers = fields["workers"]
     low = min(1, workers) if fields["min_workers"] is None else fields["min_workers"]
     high = max(workers, low) if fields["max_workers"] is None else fields["max_workers"]
@@ -256,7 +303,8 @@ def _pool(name: str, fields: dict[str, Any], values: dict[str, _Value]) -> PoolS
     price = fields["price_usd_per_hour"]
     return PoolSpec(
         name=name,
-        executor=fields["executor"],
+        executor=executor,
+        node_type=fields["node_type"] or ("" if executor == "local" else "*"),
         min_workers=low,
         max_workers=high,
         workers=workers,
@@ -268,7 +316,7 @@ def _pool(name: str, fields: dict[str, Any], values: dict[str, _Value]) -> PoolS
             gpu_model=fields["gpu_model"],
         ),
         # Own hardware is known to cost nothing extra; what a remote worker costs is unknown until somebody says it.
-        price_usd_micros_per_hour=0 if price is None and fields["executor"] == "local" else price,
+        price_usd_micros_per_hour=0 if price is None and executor == "local" else price,
         region=fields["region"],
         spot=fields["spot"],
         labels=fields["labels"],
