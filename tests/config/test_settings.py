@@ -64,7 +64,11 @@ def test_pools_and_tenants(tmp_path: Path) -> None:
         target_wait = "2m"
         [pools.away]
         executor = "ray"
+        node_type = "big"
         workers = 0
+        [executors.ray]
+        address = "10.0.0.1:6379"
+        lease = "20s"
         [pools.plain]
         [tenants.red]
         weight = 200
@@ -78,6 +82,8 @@ def test_pools_and_tenants(tmp_path: Path) -> None:
     assert (gpu.price_usd_micros_per_hour, gpu.labels, gpu.target_wait_ms) == (4_500_000, (("disk", "fast"),), 120_000)
     assert (away.price_usd_micros_per_hour, away.min_workers) == (None, 0), "what nobody said is unknown, never zero"
     assert (plain.name, plain.price_usd_micros_per_hour) == ("plain", 0)
+    assert [pool.node_type for pool in settings.pools] == ["", "big", ""]
+    assert (settings.ray.address, settings.ray.lease_ms) == ("10.0.0.1:6379", 20_000)
     assert (settings.tenants[0].name, settings.tenants[0].hard_cap_usd_micros) == ("red", 12_500_000)
 
 
@@ -101,6 +107,10 @@ def test_pools_and_tenants(tmp_path: Path) -> None:
         ("[guardrails]\nscale_up_step = 99\n", "guardrails.scale_up_step = 99"),
         ("[guardrails]\nalways_ask = ['everything']\n", "guardrails.always_ask"),
         ("[server\n", "not TOML"),
+        ("[executors.moon]\nx = 1\n", "executors.moon: unknown executor; known: ray, slurm"),
+        ("[executors.ray]\nadress = 'x'\n", "executors.ray.adress: unknown key; did you mean 'address'?"),
+        ("[executors.ray]\nprovider = 'magic'\n", "executors.ray.provider = 'magic': expected one of none"),
+        ("[pools.x]\nnode_type = 'big'\n", "pools.x.node_type: workers of the local executor are shares"),
     ],
 )
 def test_a_mistake_is_refused_with_file_key_and_expectation(tmp_path: Path, text: str, says: str) -> None:
@@ -126,12 +136,25 @@ def test_no_guardrail_can_be_loosened_by_any_source(tmp_path: Path) -> None:
 
 def test_every_key_has_a_line_of_help_and_a_schema() -> None:
     schema = json_schema()
-    for section, table in schema["properties"].items():
+    tables = {name: table for name, table in schema["properties"].items() if name != "executors"}
+    tables.update(schema["properties"]["executors"]["properties"])
+    for section, table in tables.items():
         fields = table.get("properties") or table["additionalProperties"]["properties"]
         for name, field in fields.items():
             assert field["description"], (section, name)
     assert schema["properties"]["guardrails"]["properties"]["scale_up_step"]["maximum"] == limits.SCALE_UP_STEP
     assert "key" not in schema["properties"]["client"]["properties"]
+
+
+def test_executors_are_chosen_by_flag_and_variable(tmp_path: Path) -> None:
+    file = written(tmp_path, "[pools.plain]\n")
+    environ = {"AGENTORCH_EXECUTORS_RAY_ADDRESS": "h:1"}
+    settings = load(environ=environ, config_file=file, flags={"server.executor": "ray"})
+    (pool,) = settings.pools
+    assert (pool.executor, pool.node_type, pool.price_usd_micros_per_hour) == ("ray", "*", None)
+    assert settings.ray.address == "h:1"
+    with pytest.raises(ConfigError, match="AGENTORCH_EXECUTORS_RAY_ADRESS: unknown key"):
+        load(environ={"AGENTORCH_EXECUTORS_RAY_ADRESS": "h:1"}, config_file=file)
 
 
 def test_unknown_variables_of_ours_are_refused_and_others_are_not() -> None:
