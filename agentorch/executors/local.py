@@ -50,7 +50,8 @@ class LocalExecutor:
     """Runs attempts on this machine (Linux only). Keeps `agentorch.executors.contract.Executor`.
 
     `root` holds the attempt directories and outlives the process; `devices` are samples of the GPUs that may be used;
-    `environment` replaces the base of what jobs see (PATH, HOME, LANG, USER). Every method raises ExecutorError when
+    `environment` replaces the base of what jobs see (PATH, HOME, LANG, USER); with `lease` nothing runs, or starts,
+    unless the root's lease holds (`agentorch.executors.lease`). Every method raises ExecutorError when
     the executor is not open, or when a newer epoch has opened its root.
     """
 
@@ -63,10 +64,12 @@ class LocalExecutor:
         node: str = "local",
         devices: Sequence[DeviceSample] = (),
         environment: Mapping[str, str] | None = None,
+        lease: bool = False,
     ) -> None:
         self._node = node
         self._devices = tuple(devices)
-        self._store = AttemptStore(root, default_environment() if environment is None else dict(environment))
+        base = default_environment() if environment is None else dict(environment)
+        self._store = AttemptStore(root, base, lease=lease)
         self._spawner = Spawner(root / "zygote.log", self)
         self._stream = EventStream()
         self._cores = Cores(os.sched_getaffinity(0) if sys.platform == "linux" else ())

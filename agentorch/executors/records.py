@@ -50,6 +50,7 @@ class LaunchRecord(TypedDict):
     memory_bytes: int
     cores: list[int]  # that the program is bound to; [] = any
     durable: bool
+    lease: str  # path of the lease that it runs under; "" = none
 
 
 class StartRecord(TypedDict):

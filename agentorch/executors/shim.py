@@ -23,6 +23,7 @@ from typing import Final
 from agentorch.executors import processes
 from agentorch.executors.attempt_dir import AttemptDirectory
 from agentorch.executors.child import Child
+from agentorch.executors.lease import CHECK_S, OVER, left_s
 from agentorch.executors.logs import enforce_quota, log_name
 from agentorch.executors.records import (
     EPOCH,
@@ -138,6 +139,7 @@ class _Shim:
         self._timeout_at: float | None = None
         self._memory_at: float | None = None
         self._logs_at: float | None = None
+        self._lease_at = time.monotonic() if spec.get("lease") else None
         self._memory_peak_bytes = 0
         self._logs: dict[str, int] = {}
 
@@ -146,6 +148,10 @@ class _Shim:
         if stop is not None:
             self._reason = stop["reason"]
             self._message = "stopped before it started"
+            self._write_verdict()
+            return
+        self._check_lease()
+        if self._reason:
             self._write_verdict()
             return
         self._prepare()
@@ -185,7 +191,8 @@ class _Shim:
                 self._send_report()
 
     def _patience_ms(self) -> float | None:
-        moments = [at for at in (self._kill_at, self._timeout_at, self._memory_at, self._logs_at) if at is not None]
+        looks = (self._kill_at, self._timeout_at, self._memory_at, self._logs_at, self._lease_at)
+        moments = [at for at in looks if at is not None]
         return max(0.0, min(moments) - time.monotonic()) * 1000 + 1 if moments else None
 
     def _on_exec(self) -> None:
@@ -236,17 +243,17 @@ class _Shim:
 
     def _end(self, reason: str, grace_ms: int) -> None:
         """Begin to end the tree. Again: the first reason stays, the shorter grace counts."""
-        assert self._child is not None
         if not self._reason:
             self._reason = reason
             self._timeout_at = None
-        if grace_ms > 0 and self._exec_known:
+        if self._child and grace_ms > 0 and self._exec_known:
             self._child.signal_group(self._spec["stop_signal"])
         at = time.monotonic() + grace_ms / 1000
         self._kill_at = at if self._kill_at is None else min(at, self._kill_at)
 
     def _check_limits(self) -> None:
         now = time.monotonic()
+        self._check_lease()
         if self._timeout_at is not None and now >= self._timeout_at:
             self._message = f"ran longer than {self._spec['timeout_ms']} ms"
             self._end("timeout", self._spec["grace_ms"])
@@ -259,6 +266,18 @@ class _Shim:
         if self._kill_at is not None and now >= self._kill_at:
             self._kill_at = now + KILL_AGAIN_S
             processes.kill_descendants(os.getpid())
+
+    def _check_lease(self) -> None:
+        now = time.monotonic()
+        if self._lease_at is None or now < self._lease_at:
+            return
+        left = left_s(self._spec["lease"], self._spec["boot_id"])
+        if left > 0:
+            self._lease_at = now + min(left, CHECK_S)
+            return
+        self._lease_at = None
+        self._message = self._message or OVER
+        self._end("node_lost", 0)
 
     def _check_memory(self) -> None:
         limit = self._spec["memory_bytes"]

@@ -19,6 +19,7 @@ from agentorch.errors import ExecutorError
 from agentorch.executors import processes
 from agentorch.executors.attempt_dir import AttemptDirectory, boot_id, create, write_whole
 from agentorch.executors.environment import build_environment
+from agentorch.executors.lease import LEASE
 from agentorch.executors.logs import log_end, read_log
 from agentorch.executors.look import Found, Sight, look, lost_verdict, status_of, unseen_verdict
 from agentorch.executors.records import EPOCH, STOP, VERDICT, LaunchRecord, StopRecord
@@ -40,10 +41,11 @@ class StopRequest(NamedTuple):
 
 
 class AttemptStore:
-    """`environment` is the base of what every attempt sees."""
+    """`environment` is the base of what every attempt sees; with `lease` it runs only while the root's lease does."""
 
-    def __init__(self, root: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, environment: Mapping[str, str], *, lease: bool = False) -> None:
         self.root = root
+        self._lease = lease
         self._environment = environment
         self._epoch = -1
         self._boot = ""
@@ -217,6 +219,7 @@ class AttemptStore:
             memory_bytes=spec.memory_bytes,
             cores=list(spec.cores),
             durable=spec.durable,
+            lease=f"{self.root}/{LEASE}" if self._lease else "",
         )
 
     # -- the epoch
