@@ -24,13 +24,14 @@ def _workers(facts: Facts) -> list[str]:
         cpu, memory, devices = worker.shape.cpu_milli, worker.shape.memory_bytes, list(worker.devices)
         for name in worker.running:
             job = facts.jobs.get(name)
-            if job is None or job.state not in ON_WORKER or job.attempts[-1].worker != worker.id:
+            ranks = job.attempts[-1].ranks_on(worker.id) if job is not None and job.state in ON_WORKER else 0
+            if job is None or not ranks:
                 out.append(f"worker {worker.id} runs {name}, which does not run there")
                 continue
             attempt = job.attempts[-1]
-            cpu -= attempt.resources.cpu_milli
-            memory -= attempt.resources.memory_bytes
-            for device in attempt.devices:
+            cpu -= attempt.resources.cpu_milli * ranks
+            memory -= attempt.resources.memory_bytes * ranks
+            for device in (device for one in attempt.members if one.worker == worker.id for device in one.devices):
                 if device not in devices:
                     out.append(f"device {device} is used twice, or is not of worker {worker.id}")
                 else:
@@ -101,9 +102,12 @@ def _pools(facts: Facts) -> list[str]:
     listed = sum(len(pool.workers) for pool in facts.pools.values())
     if listed != len(facts.workers):
         out.append(f"pools list {listed} workers, there are {len(facts.workers)}")
-    for job, worker in facts.reserved.items():
+    kept = [(job, worker) for job, workers in facts.reserved.items() for worker in workers]
+    for job, worker in kept:
         if worker not in facts.workers or facts.workers[worker].reserved_for != job:
             out.append(f"room is kept for {job} on {worker}, which does not know")
+    if len(kept) != sum(1 for worker in facts.workers.values() if worker.reserved_for):
+        out.append("a worker keeps room for a job that nobody knows of")
     devices = Counter(device for worker in facts.workers.values() for device in worker.devices)
     out.extend(f"device {device} belongs to {count} workers" for device, count in devices.items() if count > 1)
     return out

@@ -59,6 +59,7 @@ class AttemptStatus(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, k
     message: str = ""
     usage: Usage = Usage()
     leftovers: int = 0  # processes that outlived the main one and were killed
+    result: str = ""  # what an entry point returned, as JSON, at most `ENTRY_RESULT_MAX_BYTES`
     cursor: int = 0  # of the event stream that told it
 
 

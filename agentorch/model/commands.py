@@ -118,13 +118,16 @@ class ReportRunning(_Command, frozen=True, kw_only=True):
 
     job: str
     attempt: int
+    rank: int = 0
 
 
 class ReportEnded(_Command, frozen=True, kw_only=True):
-    """An executor saw the attempt end. `cause` is the executor's; the core may know a better one (a stop)."""
+    """An executor saw the attempt, or a rank of it, end. `cause` is the executor's; the core may know a better one
+    (a stop)."""
 
     job: str
     attempt: int
+    rank: int = 0
     cause: Cause
     started_ms: int | None
     ended_ms: int
@@ -132,6 +135,7 @@ class ReportEnded(_Command, frozen=True, kw_only=True):
     signal: int | None = None
     message: str = ""
     usage: Usage = Usage()
+    result: str = ""
 
 
 class Schedule(_Command, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import msgspec
 
 from agentorch.model.fleet import ApiKey, PoolSpec, TenantSpec
 from agentorch.model.guardrails import GuardrailSettings
-from agentorch.model.jobs import Cause, JobSpec, JobState, Resources, Usage
+from agentorch.model.jobs import Cause, JobSpec, JobState, Place, Resources, Usage
 from agentorch.model.observation import HistoryPoint, Observation
 from agentorch.model.proposals import Action, Answer, BrainReport, Mode, Proposal, Risk, Verdict
 
@@ -92,6 +92,7 @@ class WorkerReserved(_Event, tag="worker-reserved", frozen=True, kw_only=True):
 
     worker: str
     job: str
+    ranks: int = 1  # of it that fit there: several workers may be kept for a gang
 
 
 class TenantConfigured(_Event, tag="tenant-configured", frozen=True, kw_only=True):
@@ -149,13 +150,20 @@ class JobRerouted(_Event, tag="job-rerouted", frozen=True, kw_only=True):
 
 
 class JobStarted(_Event, tag="job-started", frozen=True, kw_only=True):
-    """An attempt is ordered: room, devices and money are taken from here on."""
+    """An attempt is ordered: room, devices and money are taken from here on.
+
+    Of a gang, `worker`, `node` and `devices` are rank 0's and `ranks` are the places of ranks 1 and up; each rank takes
+    `resources`, and money is that of them all.
+    """
 
     job: str
     attempt: int
     worker: str
+    node: str = ""
     pool: str
     devices: tuple[str, ...] = ()
+    ranks: tuple[Place, ...] = ()
+    port: int = 0  # at which the ranks of a gang meet, on rank 0's node
     resources: Resources
     reserved_usd_micros: int = 0
     price_usd_micros_per_hour: int | None = 0
@@ -166,6 +174,29 @@ class JobStarted(_Event, tag="job-started", frozen=True, kw_only=True):
 class AttemptRunning(_Event, tag="attempt-running", frozen=True, kw_only=True):
     job: str
     attempt: int
+
+
+class RankRunning(_Event, tag="rank-running", frozen=True, kw_only=True):
+    """One rank of a gang runs; `AttemptRunning` follows the last."""
+
+    job: str
+    attempt: int
+    rank: int
+
+
+class RankEnded(_Event, tag="rank-ended", frozen=True, kw_only=True):
+    """One rank of a gang ended; `AttemptEnded` follows the last. What it held stays with the gang until then."""
+
+    job: str
+    attempt: int
+    rank: int
+    cause: Cause
+    started_ms: int | None = None
+    ended_ms: int
+    exit_code: int | None = None
+    signal: int | None = None
+    message: str = ""
+    usage: Usage = Usage()
 
 
 class JobStopping(_Event, tag="job-stopping", frozen=True, kw_only=True):
@@ -188,6 +219,7 @@ class AttemptEnded(_Event, tag="attempt-ended", frozen=True, kw_only=True):
     usage: Usage = Usage()
     cost_usd_micros: int = 0
     charge: float = 0.0  # fair share really used, in place of what was charged at the start
+    result: str = ""  # what an entry point returned, as JSON
 
 
 class JobRequeued(_Event, tag="job-requeued", frozen=True, kw_only=True):
@@ -340,6 +372,8 @@ Event = (
     | JobRerouted
     | JobStarted
     | AttemptRunning
+    | RankRunning
+    | RankEnded
     | JobStopping
     | AttemptEnded
     | JobRequeued

@@ -78,6 +78,7 @@ class Worker(msgspec.Struct, kw_only=True):
     free_devices: list[str] = []
     running: list[str] = []  # job ids, in start order
     reserved_for: str = ""  # a job that waits for room here
+    reserved_ranks: int = 0  # and for how many ranks of it
     failures: int = 0  # attempts in a row that ended by no fault of the job
     last_idle_ms: int = 0
 

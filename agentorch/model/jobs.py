@@ -65,6 +65,7 @@ class Cause(StrEnum):
     timeout = "timeout"  # over max_duration
     cancelled = "cancelled"
     budget = "budget"  # its reservation could not be extended
+    gang = "gang"  # another rank of its gang failed, so this one was stopped
     preempted = "preempted"
     requeued = "requeued"
     interruption = "interruption"  # the worker goes away (spot notice, drain)
@@ -186,8 +187,16 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     memory_peak_bytes: int = 0
 
 
+class Place(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Where a rank of a gang goes."""
+
+    worker: str
+    node: str = ""
+    devices: tuple[str, ...] = ()
+
+
 class Rank(msgspec.Struct, gc=False, omit_defaults=True, kw_only=True):
-    """One member of a gang's attempt beside its first: where it runs, and how far it is."""
+    """One member of a gang's attempt: where it runs, and how far it is."""
 
     worker: str
     node: str = ""
@@ -197,15 +206,23 @@ class Rank(msgspec.Struct, gc=False, omit_defaults=True, kw_only=True):
     exit_code: int | None = None
     signal: int | None = None
     cause: Cause | None = None
+    message: str = ""
+    usage: Usage = Usage()
 
 
 class Attempt(msgspec.Struct, gc=False, omit_defaults=True, kw_only=True):
-    """One numbered try of a job on a worker; of a gang, these are rank 0's, and `ranks` are 1 and up."""
+    """One numbered try of a job on a worker.
+
+    Of a gang, `worker`, `node` and `devices` are rank 0's, and `ranks` has every rank, the first too; room, money and
+    `resources` x ranks are held until the last has ended. Exit code and cause are those of the rank that failed first.
+    """
 
     number: int
     worker: str
     node: str = ""
-    ranks: tuple[Rank, ...] = ()
+    ranks: tuple[Rank, ...] = ()  # () = the job is no gang
+    failed_rank: int | None = None  # the first that failed; the others are stopped because of it
+    port: int = 0  # at which the ranks of a gang meet on rank 0's node, theirs alone while they live
     pool: str
     devices: tuple[str, ...] = ()
     ordered_ms: int  # when the start became an event
@@ -218,9 +235,21 @@ class Attempt(msgspec.Struct, gc=False, omit_defaults=True, kw_only=True):
     usage: Usage = Usage()
     cost_usd_micros: int = 0
     reserved_usd_micros: int = 0
-    price_usd_micros_per_hour: int | None = 0  # of the share of the worker that it holds; None = unknown
+    price_usd_micros_per_hour: int | None = 0  # of all that it holds; None = unknown
     paid_until_ms: int = 0  # the reservation covers the attempt until then
-    resources: Resources = Resources()  # what it holds on the worker
+    resources: Resources = Resources()  # what it holds on the worker; each rank of a gang holds as much
+    result: str = ""  # what an entry point returned, as JSON
+
+    @property
+    def members(self) -> tuple[Attempt | Rank, ...]:
+        """Everything that runs: the ranks of a gang, else the attempt itself. Index is rank."""
+        return self.ranks or (self,)
+
+    def ranks_on(self, worker: str) -> int:
+        """How many times it holds `resources` on this worker."""
+        if not self.ranks:
+            return int(self.worker == worker)
+        return sum(1 for rank in self.ranks if rank.worker == worker)
 
 
 class Job(msgspec.Struct, gc=False, kw_only=True):

@@ -140,7 +140,7 @@ def test_a_short_job_may_use_the_gap_before_a_reservation(world: World) -> None:
     big = world.submit(cpus=2)
     world.now_ms += limits.RESERVE_AFTER_MS
     world.schedule()
-    assert world.facts.reserved == {big: "cpu-0"}
+    assert world.facts.reserved == {big: ["cpu-0"]}
     long = world.submit(cpus=1, max_duration_ms=3_600_000)
     assert world.schedule() == []
     found = reason(world.state, world.job(long), world.now_ms)

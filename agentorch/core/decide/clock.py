@@ -100,7 +100,7 @@ def _affordable(turn: Turn, job: Job, price: int) -> int:
 def _drop_idle_reservations(turn: Turn) -> None:
     """Room is not kept for a job that could not take it, nor on a worker that takes nothing."""
     facts = turn.facts
-    for name, worker_name in list(facts.reserved.items()):
+    for name, worker_name in [(name, worker) for name, workers in facts.reserved.items() for worker in workers]:
         job, worker = facts.jobs.get(name), facts.workers[worker_name]
         if (
             job is None

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from agentorch.core import fairshare
+from agentorch.core.facts import Facts
 from agentorch.core.state import State
 from agentorch.model import events as ev
 from agentorch.model import limits
-from agentorch.model.fleet import Pool
-from agentorch.model.jobs import Attempt, Cause, JobState
+from agentorch.model.fleet import Pool, Worker
+from agentorch.model.jobs import Attempt, Cause, Job, JobState, Rank
 
 #: Queue waits that a pool remembers, for percentiles.
 WAITS_KEPT = 512
@@ -19,7 +20,6 @@ WAITS_KEPT = 512
 def started(state: State, event: ev.JobStarted) -> None:
     facts = state.facts
     job = facts.jobs[event.job]
-    worker = facts.workers[event.worker]
     pool = facts.pools[event.pool]
     tenant = facts.tenants[job.tenant]
     state.queue.remove(job)
@@ -28,6 +28,9 @@ def started(state: State, event: ev.JobStarted) -> None:
         Attempt(
             number=event.attempt,
             worker=event.worker,
+            node=event.node,
+            ranks=_ranks(event) if event.ranks else (),
+            port=event.port,
             pool=event.pool,
             devices=event.devices,
             ordered_ms=event.at_ms,
@@ -41,15 +44,13 @@ def started(state: State, event: ev.JobStarted) -> None:
     job.state = JobState.starting
     job.was_preempted = job.backoff = False
     job.started_ms = job.started_ms or event.at_ms
-    worker.free_cpu_milli -= event.resources.cpu_milli
-    worker.free_memory_bytes -= event.resources.memory_bytes
-    if event.devices:
-        worker.free_devices = [device for device in worker.free_devices if device not in event.devices]
-    worker.running.append(job.id)
+    for member in job.attempts[-1].members:
+        _take(facts.workers[member.worker], job, member.devices)
+    if event.port:
+        facts.last_port = event.port
+        facts.ports.setdefault(event.node, []).append(event.port)
     if job.id in facts.reserved:
-        kept = facts.workers.get(facts.reserved.pop(job.id))
-        if kept is not None:
-            kept.reserved_for = ""
+        unreserve(facts, job.id)
     tenant.queued -= 1
     tenant.running += 1
     tenant.reserved_usd_micros += event.reserved_usd_micros
@@ -57,6 +58,40 @@ def started(state: State, event: ev.JobStarted) -> None:
     facts.running[job.id] = None
     facts.world_seq = facts.seq + 1
     _remember_wait(pool, event.at_ms, event.at_ms - job.queued_ms)
+
+
+def _ranks(event: ev.JobStarted) -> tuple[Rank, ...]:
+    first = Rank(worker=event.worker, node=event.node, devices=event.devices)
+    return (first, *(Rank(worker=one.worker, node=one.node, devices=one.devices) for one in event.ranks))
+
+
+def _take(worker: Worker, job: Job, devices: tuple[str, ...]) -> None:
+    held = job.attempts[-1].resources
+    worker.free_cpu_milli -= held.cpu_milli
+    worker.free_memory_bytes -= held.memory_bytes
+    if devices:
+        worker.free_devices = [device for device in worker.free_devices if device not in devices]
+    if not worker.running or worker.running[-1] != job.id:  # the ranks of a worker follow each other
+        worker.running.append(job.id)
+
+
+def _give_back(worker: Worker, job: Job, devices: tuple[str, ...]) -> None:
+    held = job.attempts[-1].resources
+    worker.free_cpu_milli += held.cpu_milli
+    worker.free_memory_bytes += held.memory_bytes
+    if devices:
+        free = {*worker.free_devices, *devices}
+        worker.free_devices = [name for name in worker.devices if name in free]
+    if job.id in worker.running:
+        worker.running.remove(job.id)
+
+
+def unreserve(facts: Facts, job: str) -> None:
+    """Nothing is kept for the job any more."""
+    for name in facts.reserved.pop(job, ()):
+        worker = facts.workers.get(name)
+        if worker is not None:
+            worker.reserved_for, worker.reserved_ranks = "", 0
 
 
 def _remember_wait(pool: Pool, at_ms: int, wait_ms: int) -> None:
@@ -73,8 +108,25 @@ def running(state: State, event: ev.AttemptRunning) -> None:
         attempt.started_ms = event.at_ms
     if job.state is JobState.starting:
         job.state = JobState.running
-    facts.workers[attempt.worker].failures = 0
+    for member in attempt.members:
+        facts.workers[member.worker].failures = 0
     facts.pools[attempt.pool].failed_starts = 0
+
+
+def rank_running(state: State, event: ev.RankRunning) -> None:
+    rank = state.facts.jobs[event.job].attempts[-1].ranks[event.rank]
+    rank.started_ms = rank.started_ms or event.at_ms
+
+
+def rank_ended(state: State, event: ev.RankEnded) -> None:
+    attempt = state.facts.jobs[event.job].attempts[-1]
+    rank = attempt.ranks[event.rank]
+    rank.started_ms = rank.started_ms or event.started_ms
+    rank.ended_ms = event.ended_ms
+    rank.exit_code, rank.signal, rank.cause = event.exit_code, event.signal, event.cause
+    rank.message, rank.usage = event.message, event.usage
+    if event.cause is not Cause.completed and attempt.failed_rank is None:
+        attempt.failed_rank = event.rank
 
 
 def stopping(state: State, event: ev.JobStopping) -> None:
@@ -93,7 +145,7 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
     attempt.ended_ms = event.ended_ms
     attempt.exit_code, attempt.signal = event.exit_code, event.signal
     attempt.cause, attempt.message, attempt.usage = event.cause, event.message, event.usage
-    attempt.cost_usd_micros = event.cost_usd_micros
+    attempt.cost_usd_micros, attempt.result = event.cost_usd_micros, event.result
     job.cost_usd_micros += event.cost_usd_micros
     tenant.reserved_usd_micros -= attempt.reserved_usd_micros
     attempt.reserved_usd_micros = 0
@@ -105,20 +157,25 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
     if event.cause in (Cause.lost, Cause.interruption):
         job.workers_lost += 1
     facts.world_seq = facts.seq + 1
-    worker = facts.workers.get(attempt.worker)
-    if worker is None:
-        return
-    worker.free_cpu_milli += attempt.resources.cpu_milli
-    worker.free_memory_bytes += attempt.resources.memory_bytes
-    if attempt.devices:
-        free = {*worker.free_devices, *attempt.devices}
-        worker.free_devices = [name for name in worker.devices if name in free]
-    worker.running.remove(job.id)
-    if event.cause in (Cause.lost, Cause.no_capacity):
+    if attempt.port:
+        _leave_port(facts, attempt)
+    for member in attempt.members:
+        worker = facts.workers.get(member.worker)
+        if worker is not None:
+            _give_back(worker, job, member.devices)
+    worker = facts.workers.get(attempt.members[attempt.failed_rank or 0].worker)
+    if worker is not None and event.cause in (Cause.lost, Cause.no_capacity):
         worker.failures += 1
         pool = facts.pools.get(worker.pool)
         if pool is not None and never_ran:
             pool.failed_starts += 1
+
+
+def _leave_port(facts: Facts, attempt: Attempt) -> None:
+    taken = facts.ports[attempt.node]
+    taken.remove(attempt.port)
+    if not taken:
+        del facts.ports[attempt.node]
 
 
 def extended(state: State, event: ev.ReservationExtended) -> None:
@@ -132,6 +189,8 @@ def extended(state: State, event: ev.ReservationExtended) -> None:
 HANDLERS: dict[type, Callable[[State, Any], None]] = {
     ev.JobStarted: started,
     ev.AttemptRunning: running,
+    ev.RankRunning: rank_running,
+    ev.RankEnded: rank_ended,
     ev.JobStopping: stopping,
     ev.AttemptEnded: ended,
     ev.ReservationExtended: extended,

@@ -102,14 +102,17 @@ def worker_reserved(state: State, event: ev.WorkerReserved) -> None:
     worker = state.facts.workers[event.worker]
     _clear_reservation(state, worker)
     if event.job:
-        worker.reserved_for = event.job
-        state.facts.reserved[event.job] = worker.id
+        worker.reserved_for, worker.reserved_ranks = event.job, event.ranks
+        state.facts.reserved.setdefault(event.job, []).append(worker.id)
 
 
 def _clear_reservation(state: State, worker: Worker) -> None:
     if worker.reserved_for:
-        state.facts.reserved.pop(worker.reserved_for, None)
-        worker.reserved_for = ""
+        kept = state.facts.reserved[worker.reserved_for]
+        kept.remove(worker.id)
+        if not kept:
+            del state.facts.reserved[worker.reserved_for]
+        worker.reserved_for, worker.reserved_ranks = "", 0
 
 
 def tenant_configured(state: State, event: ev.TenantConfigured) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
+from agentorch.core.evolve.attempts import unreserve
 from agentorch.core.facts import Facts, Idempotent
 from agentorch.core.state import State
 from agentorch.model import events as ev
@@ -68,7 +69,7 @@ def held(state: State, event: ev.JobHeld) -> None:
     job.state = JobState.held
     job.held_by, job.hold_reason = event.by, event.reason
     state.facts.held[job.id] = None
-    _unreserve(state.facts, job.id)
+    unreserve(state.facts, job.id)
 
 
 def released(state: State, event: ev.JobReleased) -> None:
@@ -94,7 +95,7 @@ def changed(state: State, event: ev.JobChanged) -> None:
 def rerouted(state: State, event: ev.JobRerouted) -> None:
     job = state.facts.jobs[event.job]
     job.route_pool = event.pool
-    _unreserve(state.facts, job.id)
+    unreserve(state.facts, job.id)
     if job.state is JobState.queued:
         state.queue.push(job)
 
@@ -133,7 +134,7 @@ def ended(state: State, event: ev.JobEnded) -> None:
     state_name = str(event.state)
     facts.ended_by_state[state_name] = facts.ended_by_state.get(state_name, 0) + 1
     facts.world_seq = facts.seq + 1
-    _unreserve(facts, job.id)
+    unreserve(facts, job.id)
     for name in facts.dependants.pop(job.id, ()):
         other = facts.jobs.get(name)
         if other is not None and event.state is JobState.succeeded:
@@ -160,13 +161,6 @@ def progressed(state: State, event: ev.JobProgressed) -> None:
         job.progress_message = event.message
     if event.checkpointed:
         job.checkpoint_ms = event.at_ms
-
-
-def _unreserve(facts: Facts, job: str) -> None:
-    if job in facts.reserved:
-        worker = facts.workers.get(facts.reserved.pop(job))
-        if worker is not None:
-            worker.reserved_for = ""
 
 
 HANDLERS: dict[type, Callable[[State, Any], None]] = {

@@ -150,7 +150,7 @@ def kept() -> Supervised:
 
 def test_g10_a_kept_worker_is_not_cordoned() -> None:
     world = kept()
-    (held,) = world.facts.reserved.values()
+    ((held,),) = world.facts.reserved.values()
     (other,) = {*world.facts.workers} - {held}
     assert world.said(reservations, Cordon(worker=held)) is DENY
     assert world.said(reservations, Cordon(worker=other)) is None
@@ -159,7 +159,7 @@ def test_g10_a_kept_worker_is_not_cordoned() -> None:
 def test_g10_a_pool_does_not_shrink_into_kept_room() -> None:
     world = kept()
     assert world.said(reservations, Scale(pool="cpu", workers=1)) is DENY
-    (held,) = world.facts.reserved.values()
+    ((held,),) = world.facts.reserved.values()
     (other,) = {*world.facts.workers} - {held}
     world.end(world.facts.workers[other].running[0])
     assert world.said(reservations, Scale(pool="cpu", workers=1)) is None
@@ -172,7 +172,7 @@ def test_g10_what_shrinking_takes_is_never_kept(idle: int) -> None:
     world.submit(cpus=2)
     world.now_ms += 31_000
     world.schedule()
-    (held,) = world.facts.reserved.values()
+    ((held,),) = world.facts.reserved.values()
     others = [job for job in jobs if world.job(job).attempts[-1].worker != held]
     for job in others[:idle]:
         world.end(job)
