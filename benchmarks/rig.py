@@ -72,6 +72,9 @@ class AtOnce:
 
 
 class NoTelemetry:
+    def absorb(self, samples: Sequence[DeviceSample]) -> None:
+        """Nothing is kept."""
+
     def latest(self) -> tuple[DeviceSample, ...]:
         return ()
 

@@ -24,7 +24,9 @@ from agentorch.runtime.verification import verify
 
 
 class Telemetry(Protocol):
-    """What the runtime needs of telemetry: the newest samples and their past."""
+    """What the runtime needs of telemetry: the newest samples and their past; other nodes' samples are handed to it."""
+
+    def absorb(self, samples: Sequence[DeviceSample]) -> None: ...
 
     def latest(self) -> tuple[DeviceSample, ...]: ...
 

@@ -57,6 +57,20 @@ class Sampler:
         _join(threads)
         return self.latest()
 
+    def absorb(self, samples: Sequence[DeviceSample]) -> None:
+        """Keep what other nodes measured, with the times they carry; a sample no newer than the known one is nothing.
+
+        Every node has a `cpu`: that of another node becomes `<node>:cpu`.
+        """
+        with self._lock:
+            for sample in samples:
+                if sample.kind == "cpu":
+                    sample = msgspec.structs.replace(sample, id=f"{sample.node}:cpu")
+                known = self._latest.get(sample.id)
+                if known is None or sample.at_ms > known.at_ms:
+                    self._remember(sample)
+            self._forget(self._clock())
+
     def latest(self) -> tuple[DeviceSample, ...]:
         """The newest sample of each device; `at_ms` says how old it is."""
         with self._lock:
@@ -96,14 +110,18 @@ class Sampler:
     def _keep(self, samples: Sequence[DeviceSample], at_ms: int) -> None:
         with self._lock:
             for sample in samples:
-                stamped = msgspec.structs.replace(sample, at_ms=at_ms)
-                self._latest[sample.id] = stamped
-                points = self._history.setdefault(sample.id, deque(maxlen=limits.TELEMETRY_POINTS))
-                points.append(stamped)
-            # Slices come and go under new names; what nobody has seen for long is forgotten.
-            gone = [name for name, kept in self._latest.items() if at_ms - kept.at_ms > limits.TELEMETRY_FORGOTTEN_MS]
-            for name in gone:
-                del self._latest[name], self._history[name]
+                self._remember(msgspec.structs.replace(sample, at_ms=at_ms))
+            self._forget(at_ms)
+
+    def _remember(self, sample: DeviceSample) -> None:
+        self._latest[sample.id] = sample
+        self._history.setdefault(sample.id, deque(maxlen=limits.TELEMETRY_POINTS)).append(sample)
+
+    def _forget(self, now_ms: int) -> None:
+        """Slices and nodes come and go under new names; what nobody has seen for long is dropped."""
+        gone = [name for name, kept in self._latest.items() if now_ms - kept.at_ms > limits.TELEMETRY_FORGOTTEN_MS]
+        for name in gone:
+            del self._latest[name], self._history[name]
 
 
 class _Source:

@@ -43,6 +43,9 @@ class HandClock:
 
 
 class NoTelemetry:
+    def absorb(self, samples: Sequence[DeviceSample]) -> None:
+        """Nothing is kept."""
+
     def latest(self) -> tuple[DeviceSample, ...]:
         return ()
 

@@ -140,3 +140,16 @@ def test_the_real_machine_is_sampled() -> None:
         await sampler.close()
 
     asyncio.run(scenario())
+
+
+def test_what_other_nodes_measured_keeps_its_time_and_its_name() -> None:
+    sampler = Sampler([], lambda: 10_000)
+    cpu = DeviceSample(id="cpu", kind="cpu", node="n1", at_ms=9_000, utilization_percent=50.0)
+    gpu = DeviceSample(id="GPU-1", kind="gpu", node="n1", at_ms=9_000)
+    sampler.absorb([cpu, gpu])
+    sampler.absorb([cpu])
+    assert [(one.id, one.node, one.at_ms) for one in sampler.latest()] == [
+        ("n1:cpu", "n1", 9_000),
+        ("GPU-1", "n1", 9_000),
+    ]
+    assert len(sampler.history("n1:cpu")) == 1
