@@ -9,6 +9,7 @@
     |   |-- LedgerFailed         a commit failed: the runtime stops and refolds at the next start
     |   `-- LedgerTooNew         an event written by a newer version: unknown tags are never skipped
     |-- ExecutorError            an attempt could not be launched, stopped or inspected
+    |   |-- EpochOver            a newer incarnation of the runtime has taken over
     |   |-- NodeUnreachable      the node does not answer just now: what it does is unknown
     |   `-- ProvisioningError    nodes could not be added or released
     |-- BrainError               a brain raised, hung or spoke nonsense: recorded, and nothing acts
@@ -95,6 +96,10 @@ class LedgerTooNew(LedgerError):
 
 class ExecutorError(AgentorchError):
     """An executor could not do what it was told; the message names the attempt."""
+
+
+class EpochOver(ExecutorError):
+    """A newer incarnation of the runtime has opened the executor: this one is over, and is refused from now on."""
 
 
 class NodeUnreachable(ExecutorError):

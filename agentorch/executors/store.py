@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-from agentorch.errors import ExecutorError
+from agentorch.errors import EpochOver, ExecutorError
 from agentorch.executors import processes
 from agentorch.executors.attempt_dir import AttemptDirectory, boot_id, create, write_whole
 from agentorch.executors.environment import build_environment
@@ -61,7 +61,7 @@ class AttemptStore:
         try:
             stored = self._stored_epoch()
             if stored > epoch:
-                raise ExecutorError(f"epoch {epoch} is over: {self.root} was opened by epoch {stored}")
+                raise EpochOver(f"epoch {epoch} is over: {self.root} was opened by epoch {stored}")
             write_whole(self._root_fd, EPOCH, json.dumps(epoch).encode(), durable=True)
         except BaseException:
             self.close()
@@ -237,7 +237,7 @@ class AttemptStore:
     def _check_epoch(self) -> None:
         stored = self._stored_epoch()
         if stored != self._epoch:
-            raise ExecutorError(f"epoch {self._epoch} is over: {self.root} was opened by epoch {stored}")
+            raise EpochOver(f"epoch {self._epoch} is over: {self.root} was opened by epoch {stored}")
 
 
 def _problem(spec: AttemptSpec) -> str:
