@@ -28,6 +28,8 @@ ENTRY_RESULT_MAX_BYTES: Final = 64 * 1024  # of what an entry point returns, as 
 POISON_WORKERS: Final = 3  # G12: workers taken down by one job before it is failed
 STOP_GRACE_MS: Final = 10 * SECOND_MS  # TERM to KILL when nothing else is said
 STOP_GRACE_CAP_MS: Final = 10 * MINUTE_MS
+DRAIN_GRACE_MS: Final = 10 * MINUTE_MS  # what runs on a worker that is to go may end by itself for so long
+NOTICE_MARGIN_MS: Final = 2 * SECOND_MS  # work is stopped its grace and this much before its node is taken away
 DEFAULT_RESERVATION_MS: Final = HOUR_MS  # money is reserved for this long when a job says no duration
 PREEMPT_MIN_RUN_MS: Final = MINUTE_MS  # G8: minimum run time before work may be preempted
 
@@ -108,6 +110,13 @@ POOL_FAILED_STARTS_PAUSE: Final = 5
 DEVICE_TEMPERATURE_LIMIT_C: Final = 90
 ASK_ABOVE_USD_MICROS_PER_HOUR: Final = 10_000_000  # growth that adds more than this an hour is asked
 
+# -- nodes
+PROVISION_TIMEOUT_MS: Final = 5 * MINUTE_MS  # from asking for nodes to the first that comes
+PROVISION_BACKOFF_MS: Final = 10 * SECOND_MS  # after the first failure; doubles with each further one
+PROVISION_BACKOFF_CAP_MS: Final = 10 * MINUTE_MS
+NODES_POLL_MS: Final = 2 * SECOND_MS  # how often executors are asked for their nodes
+OBSERVED_NODES_MAX: Final = 200
+
 # -- API
 PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 1_000
@@ -120,8 +129,18 @@ LOG_CHUNK_BYTES: Final = 64 * 1024
 LOG_QUOTA_BYTES: Final = 64 * 1024 * 1024  # per stream and attempt
 LOG_PAGE_BYTES: Final = 8 * 1024 * 1024
 EXECUTOR_EVENTS_KEPT: Final = 10_000  # told ends of attempts that an executor keeps for a follower that resumes
+ARCHIVED_ATTEMPTS_KEPT: Final = 10_000  # attempts whose logs outlive their node; the oldest go first
 TELEMETRY_POINTS: Final = 600  # samples kept for each device
 TELEMETRY_FORGOTTEN_MS: Final = HOUR_MS  # a device that nobody has seen for this long is dropped
+
+# -- nodes elsewhere
+LEASE_MS: Final = 10 * SECOND_MS  # how long a node's work goes on without news from the runtime
+LEASE_MAX_MS: Final = MINUTE_MS
+LEASE_MARGIN_MS: Final = 2 * SECOND_MS  # for clocks that drift, for the second between looks at a lease, for killing
+LEASE_SPARE_MS: Final = 500  # nothing is launched under a lease that is over so soon
+LAUNCH_LATE_MS: Final = MINUTE_MS  # a launch that was under way for longer is refused
+LONG_POLL_MS: Final = 20 * SECOND_MS
+NODE_CALLS_AT_ONCE: Final = 4  # launches and stops under way to one node
 
 # -- ledger
 SNAPSHOT_EVERY_EVENTS: Final = 50_000
@@ -135,5 +154,8 @@ assert ALLOWED_TTL_MS <= APPROVAL_TTL_MIN_MS
 assert SHRINK_WINDOW_MS < SHRINK_AFTER_GROWTH_MS
 assert NEED_GAP_BUCKETS < NEED_BUCKETS
 assert OBSERVATIONS_KEPT <= DECISIONS_KEPT
+assert PROVISION_BACKOFF_MS < PROVISION_BACKOFF_CAP_MS
+assert NODES_POLL_MS < STALE_REMOTE_MS
 assert PAGE_DEFAULT <= PAGE_MAX
 assert STALE_LOCAL_MS < STALE_REMOTE_MS
+assert LEASE_SPARE_MS < LEASE_MARGIN_MS < LEASE_MS <= LEASE_MAX_MS <= LAUNCH_LATE_MS
