@@ -18,6 +18,7 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from agentorch.executors import processes
@@ -99,18 +100,24 @@ def serve(requests: int, runtime: socket.socket) -> None:
             return  # one of them is gone, or stuck: the end of this process says it too
 
 
-def run_attempt(path: str, wakeups: int, runtime: socket.socket) -> bool:
+def run_attempt(
+    path: str, wakeups: int, runtime: socket.socket, *, environment: Mapping[str, str] | None = None, unasked: str = ""
+) -> bool:
     """Run the attempt in this directory, unless it is claimed already. Returns when nothing of it lives.
 
     `catch_signals` must have been called. `runtime` is told `started <ms> <attempt>` once the program runs; nothing
     here waits for it. False: another runtime has taken over, and waits for the end of this process.
+
+    An engine between the runtime and the shim may add to the job's `environment`, and may end the attempt by SIGTERM
+    without a request: `unasked` is the reason then; "" = such a signal means nothing.
     """
     with AttemptDirectory(path) as directory:
         claim = directory.claim()
         spec: LaunchRecord | None = directory.read(SPEC)
         if claim is not None:
             assert spec is not None, "a directory without a spec has a fence"
-            _Shim(directory, spec, wakeups, runtime).run()
+            spec["environment"].update(environment or {})
+            _Shim(directory, spec, wakeups, runtime, unasked).run()
             os.close(claim)
         # Looked at after the claim is dropped: a runtime that opens later finds the verdict by itself.
         return spec is not None and bool(directory.read(f"../{EPOCH}") == spec["epoch"])
@@ -121,8 +128,11 @@ def _now_ms() -> int:
 
 
 class _Shim:
-    def __init__(self, directory: AttemptDirectory, spec: LaunchRecord, wakeups: int, runtime: socket.socket) -> None:
+    def __init__(
+        self, directory: AttemptDirectory, spec: LaunchRecord, wakeups: int, runtime: socket.socket, unasked: str
+    ) -> None:
         self._directory = directory
+        self._unasked = unasked
         self._spec = spec
         self._wakeups = wakeups
         self._runtime = runtime
@@ -240,6 +250,9 @@ class _Shim:
         stop: StopRecord | None = self._directory.read(STOP)
         if stop is not None:
             self._end(stop["reason"], stop["grace_ms"])
+        elif self._unasked:
+            self._message = self._message or "the engine that it ran under ended it"
+            self._end(self._unasked, self._spec["grace_ms"])
 
     def _end(self, reason: str, grace_ms: int) -> None:
         """Begin to end the tree. Again: the first reason stays, the shorter grace counts."""
