@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from agentorch.core import fairshare, fit
+from agentorch.core import fairshare, fit, gangs
 from agentorch.core.facts import Facts
-from agentorch.core.placement import NEARNESS, job_obstacle, pool_obstacle, worker_in
+from agentorch.core.placement import NEARNESS, job_obstacle, pool_obstacle, workers_in
 from agentorch.core.predicates import JOB_PREDICATES, POOL_PREDICATES
 from agentorch.core.queue import order_key
 from agentorch.core.state import State
@@ -55,9 +55,9 @@ def _pool_reason(facts: Facts, job: Job, pool: Pool, now_ms: int) -> tuple[Reaso
     if obstacle is not None:
         failed = next(predicate for predicate in POOL_PREDICATES if not predicate.holds(facts, job, pool))
         return obstacle, failed.text(facts, job, pool)
-    answer = worker_in(facts, job, pool, now_ms)
-    if isinstance(answer, Worker):
-        return Reason.order, f"there is room on {answer.id}; others may go first"
+    answer = workers_in(facts, job, pool, now_ms)
+    if not isinstance(answer, Reason):
+        return Reason.order, f"there is room on {_names(answer)}; others may go first"
     return answer, _room_text(facts, job, pool, answer)
 
 
@@ -70,10 +70,19 @@ def _room_text(facts: Facts, job: Job, pool: Pool, answer: Reason) -> str:
     workers = [facts.workers[name] for name in pool.workers]
     usable = [worker for worker in workers if fit.takes_work(worker)]
     idle = sum(1 for worker in usable if not worker.running)
-    return (
-        f"waits for {fit.describe(job.resources)} in {pool.spec.name}: "
+    text = (
+        f"waits for {fit.describe_job(job)} in {pool.spec.name}: "
         f"{len(usable)} of {len(workers)} workers take work, {idle} of them empty"
     )
+    if job.spec.gang == 1:
+        return text
+    return f"{text}; there is room for {gangs.room(facts, job, pool)} of {job.spec.gang} ranks"
+
+
+def _names(workers: tuple[Worker, ...]) -> str:
+    """The workers of the ranks, each once: `cpu-0`, `cpu-0 and 3 more`."""
+    names = list(dict.fromkeys(worker.id for worker in workers))
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def explain(state: State, job: Job, now_ms: int) -> Explanation:
@@ -93,9 +102,9 @@ def pool_checks(facts: Facts, job: Job, pool: Pool, now_ms: int) -> list[Check]:
         Check(_code(index), predicate.holds(facts, job, pool), predicate.text(facts, job, pool))
         for index, predicate in enumerate(POOL_PREDICATES)
     ]
-    answer = worker_in(facts, job, pool, now_ms)
-    if isinstance(answer, Worker):
-        checks.append(Check("room", True, f"{answer.id} has room for {fit.describe(job.resources)}"))
+    answer = workers_in(facts, job, pool, now_ms)
+    if not isinstance(answer, Reason):
+        checks.append(Check("room", True, f"{_names(answer)} has room for {fit.describe_job(job)}"))
     else:
         checks.append(Check("room", False, _room_text(facts, job, pool, answer)))
     return checks

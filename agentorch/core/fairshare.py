@@ -33,19 +33,20 @@ def growth(facts: Facts, at_ms: int) -> float:
     return float(2.0 ** (max(0, at_ms - facts.usage_epoch_ms) / limits.FAIR_SHARE_HALF_LIFE_MS))
 
 
-def advance(facts: Facts, need: Resources, at_ms: int) -> float:
-    """What a start is charged."""
-    return units(need) * ADVANCE_MS / 1000 * growth(facts, at_ms)
+def advance(facts: Facts, need: Resources, at_ms: int, ranks: int = 1) -> float:
+    """What a start is charged, for all ranks of a gang."""
+    return ranks * units(need) * ADVANCE_MS / 1000 * growth(facts, at_ms)
 
 
 def settlement(facts: Facts, attempt: Attempt, ended_ms: int) -> float:
     """What an end adds to what its start was charged: negative for work shorter than the advance."""
     ran_ms = max(0, ended_ms - attempt.ordered_ms)
-    advanced = advance(facts, attempt.resources, attempt.ordered_ms)
+    ranks = len(attempt.ranks) or 1
+    advanced = advance(facts, attempt.resources, attempt.ordered_ms, ranks)
     if not ran_ms:
         return -advanced
     middle_ms = attempt.ordered_ms + ran_ms // 2
-    return units(attempt.resources) * ran_ms / 1000 * growth(facts, middle_ms) - advanced
+    return ranks * units(attempt.resources) * ran_ms / 1000 * growth(facts, middle_ms) - advanced
 
 
 def share(tenant: Tenant) -> float:

@@ -4,19 +4,20 @@ ask the same ones."""
 from __future__ import annotations
 
 from agentorch.core.facts import Facts
+from agentorch.model import limits
 from agentorch.model.fleet import Pool, PoolSpec, Worker, WorkerState
 from agentorch.model.jobs import Constraints, Job, Resources
 
 
-def constraint_breach(spec: PoolSpec, limits: Constraints) -> str:
+def constraint_breach(spec: PoolSpec, within: Constraints) -> str:
     """Which constraint keeps a job out of this pool, in words; "" when none does (G9)."""
-    if limits.pools and spec.name not in limits.pools:
-        return f"allowed pools are {', '.join(limits.pools)}"
-    if limits.regions and spec.region not in limits.regions:
-        return f"region {spec.region} is not among {', '.join(limits.regions)}"
-    if spec.spot and not limits.spot_ok:
+    if within.pools and spec.name not in within.pools:
+        return f"allowed pools are {', '.join(within.pools)}"
+    if within.regions and spec.region not in within.regions:
+        return f"region {spec.region} is not among {', '.join(within.regions)}"
+    if spec.spot and not within.spot_ok:
         return "spot workers are not accepted"
-    missing = [f"{key}={value}" for key, value in limits.labels if (key, value) not in spec.labels]
+    missing = [f"{key}={value}" for key, value in within.labels if (key, value) not in spec.labels]
     return f"the pool lacks label {', '.join(missing)}" if missing else ""
 
 
@@ -68,25 +69,66 @@ def has_room(worker: Worker, need: Resources) -> bool:
     )
 
 
-def free_at(facts: Facts, worker: Worker, need: Resources) -> int | None:
-    """When the worker will have room for `need` if every job there takes its longest duration.
+def could_hold(spec: PoolSpec, job: Job) -> bool:
+    """Whether the pool could ever have room for the job, for all ranks of a gang at once."""
+    gang = job.spec.gang
+    if gang == 1:
+        return spec.max_workers > 0 and could_fit(spec.shape, job.resources)
+    return spec.max_workers * at_once(spec.shape, job.resources) >= gang
+
+
+def at_once(shape: Resources, need: Resources) -> int:
+    """How many times `need` an empty worker of this shape holds, at most `GANG_MAX`; 0 when it is too small."""
+    if not could_fit(shape, need):
+        return 0
+    return _times(shape.cpu_milli, shape.memory_bytes, shape.gpus, need)
+
+
+def rooms(worker: Worker, need: Resources) -> int:
+    """How many times `need` fits on the worker with what runs there now, at most `GANG_MAX`."""
+    if not has_room(worker, need):
+        return 0
+    return _times(worker.free_cpu_milli, worker.free_memory_bytes, len(worker.free_devices), need)
+
+
+def _times(cpu: int, memory: int, gpus: int, need: Resources) -> int:
+    parts = ((cpu, need.cpu_milli), (memory, need.memory_bytes), (gpus, need.gpus))
+    found = min((whole // part for whole, part in parts if part > 0), default=limits.GANG_MAX)
+    return max(0, min(limits.GANG_MAX, found))
+
+
+def free_at(facts: Facts, worker: Worker, need: Resources, ranks: int = 1) -> int | None:
+    """When the worker will have room for so many times `need` if every job there takes its longest duration.
 
     0 = now; None = unknown, because a job in the way named no duration.
     """
+    return next((at_ms for at_ms, there in rooms_over_time(facts, worker, need) if there >= ranks), None)
+
+
+def rooms_over_time(facts: Facts, worker: Worker, need: Resources) -> list[tuple[int, int]]:
+    """(time, how many times `need` fits from then on) as jobs there reach their longest durations, from (0, now) on.
+
+    Ends of jobs that named no duration are unknown, and left out.
+    """
     cpu, memory, gpus = worker.free_cpu_milli, worker.free_memory_bytes, len(worker.free_devices)
-    if need.cpu_milli <= cpu and need.memory_bytes <= memory and need.gpus <= gpus:
-        return 0
-    ends: list[tuple[int, Resources]] = []
+    found = [(0, _times(cpu, memory, gpus, need))]
+    ends: list[tuple[int, int, Resources]] = []
     for name in worker.running:
         job = facts.jobs[name]
         attempt = job.attempts[-1]
         if job.spec.max_duration_ms is not None:
-            ends.append(((attempt.started_ms or attempt.ordered_ms) + job.spec.max_duration_ms, attempt.resources))
-    for end_ms, held in sorted(ends, key=lambda item: item[0]):
-        cpu, memory, gpus = cpu + held.cpu_milli, memory + held.memory_bytes, gpus + held.gpus
-        if need.cpu_milli <= cpu and need.memory_bytes <= memory and need.gpus <= gpus:
-            return end_ms
-    return None
+            end_ms = (attempt.started_ms or attempt.ordered_ms) + job.spec.max_duration_ms
+            ends.append((end_ms, attempt.ranks_on(worker.id), attempt.resources))
+    for end_ms, ranks, held in sorted(ends, key=lambda item: item[0]):
+        cpu, memory, gpus = cpu + ranks * held.cpu_milli, memory + ranks * held.memory_bytes, gpus + ranks * held.gpus
+        found.append((end_ms, _times(cpu, memory, gpus, need)))
+    return found
+
+
+def describe_job(job: Job) -> str:
+    """For people: as `describe`, with the number of ranks of a gang: `4 x 2 cpus at once`."""
+    gang = job.spec.gang
+    return describe(job.resources) if gang == 1 else f"{gang} x {describe(job.resources)} at once"
 
 
 def describe(need: Resources) -> str:

@@ -7,14 +7,15 @@ from agentorch.model.fleet import PoolSpec, Tenant
 from agentorch.model.jobs import Job, Resources
 
 
-def share_price(spec: PoolSpec, need: Resources) -> int | None:
-    """Micro-dollars per hour for the part of a worker that `need` takes: its largest share of any one resource."""
+def share_price(spec: PoolSpec, need: Resources, ranks: int = 1) -> int | None:
+    """Micro-dollars per hour for the part of a worker that `need` takes, its largest share of any one resource; for so
+    many ranks of it."""
     price = spec.price_usd_micros_per_hour
     if not price:
         return price
     shape = spec.shape
     parts = [(need.cpu_milli, shape.cpu_milli), (need.memory_bytes, shape.memory_bytes), (need.gpus, shape.gpus)]
-    return max((-(-price * part // whole) for part, whole in parts if whole), default=price)
+    return ranks * max((-(-price * part // whole) for part, whole in parts if whole), default=price)
 
 
 def cost_of(price_usd_micros_per_hour: int | None, duration_ms: int) -> int | None:

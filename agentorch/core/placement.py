@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentorch.core import fit
+from agentorch.core import fit, gangs
 from agentorch.core.facts import Facts
-from agentorch.core.predicates import JOB_PREDICATES, POOL_PREDICATES, kept_for_other
+from agentorch.core.predicates import JOB_PREDICATES, POOL_PREDICATES, Starts, kept_for_other
 from agentorch.model.fleet import Pool, Worker
 from agentorch.model.jobs import Job, Reason, Resources
 
@@ -45,7 +45,18 @@ def pool_obstacle(facts: Facts, job: Job, pool: Pool) -> Reason | None:
     return None
 
 
-def worker_in(facts: Facts, job: Job, pool: Pool, now_ms: int) -> Worker | Reason:
+def workers_in(
+    facts: Facts, job: Job, pool: Pool, now_ms: int, starts: Starts | None = None
+) -> tuple[Worker, ...] | Reason:
+    """The workers of the pool that the job would get now, one for each rank, or why there are none."""
+    starts = {} if starts is None else starts
+    if job.spec.gang > 1:
+        return gangs.workers_in(facts, job, pool, now_ms, starts)
+    answer = _worker_in(facts, job, pool, now_ms, starts)
+    return (answer,) if isinstance(answer, Worker) else answer
+
+
+def _worker_in(facts: Facts, job: Job, pool: Pool, now_ms: int, starts: Starts) -> Worker | Reason:
     """The best-fitting worker of the pool with room now, or why there is none: no capacity, or room kept for another.
 
     Best fit is the worker left with the fewest free GPUs, then cores: it keeps big holes whole.
@@ -59,7 +70,7 @@ def worker_in(facts: Facts, job: Job, pool: Pool, now_ms: int) -> Worker | Reaso
         worker = facts.workers[name]
         if worker.free_cpu_milli < need.cpu_milli or not fit.takes_work(worker) or not fit.has_room(worker, need):
             continue
-        if worker.reserved_for and kept_for_other(facts, job, worker, now_ms):
+        if worker.reserved_for and kept_for_other(facts, job, worker, now_ms, starts):
             kept = True
             continue
         left = (len(worker.free_devices) - need.gpus, worker.free_cpu_milli - need.cpu_milli)
@@ -79,40 +90,41 @@ class Search:
     So what a pool has no room for once, it has no room for until the end.
     """
 
-    __slots__ = ("facts", "full", "now_ms", "pools")
+    __slots__ = ("facts", "full", "now_ms", "pools", "starts")
 
     def __init__(self, facts: Facts, now_ms: int) -> None:
         self.facts = facts
         self.now_ms = now_ms
         self.pools: Sequence[Pool] = sorted(facts.pools.values(), key=fit.price_rank)
-        self.full: set[tuple[str, Resources]] = set()
+        self.full: set[tuple[str, Resources, int]] = set()
+        self.starts: Starts = {}
 
-    def find(self, job: Job) -> Worker | Reason:
-        """The worker that the job would get now, in the cheapest pool that can take it, or the reason nearest to
-        running. Asks the pool predicates only: the caller has asked the job predicates.
+    def find(self, job: Job) -> tuple[Worker, ...] | Reason:
+        """The workers that the job would get now, one for each rank, in the cheapest pool that can take it, or the
+        reason nearest to running. Asks the pool predicates only: the caller has asked the job predicates.
         """
         nearest = Reason.infeasible
         for pool in self.pools:
             obstacle = pool_obstacle(self.facts, job, pool)
             if obstacle is None:
                 answer = self._in_pool(job, pool)
-                if isinstance(answer, Worker):
+                if not isinstance(answer, Reason):
                     return answer
                 obstacle = answer
             if NEARNESS[obstacle] > NEARNESS[nearest]:
                 nearest = obstacle
         return nearest
 
-    def _in_pool(self, job: Job, pool: Pool) -> Worker | Reason:
-        need = (pool.spec.name, job.resources)
+    def _in_pool(self, job: Job, pool: Pool) -> tuple[Worker, ...] | Reason:
+        need = (pool.spec.name, job.resources, job.spec.gang)
         if need in self.full:
             return Reason.no_capacity
-        answer = worker_in(self.facts, job, pool, self.now_ms)
+        answer = workers_in(self.facts, job, pool, self.now_ms, self.starts)
         if answer is Reason.no_capacity:
             self.full.add(need)
         return answer
 
 
-def find(facts: Facts, job: Job, now_ms: int) -> Worker | Reason:
+def find(facts: Facts, job: Job, now_ms: int) -> tuple[Worker, ...] | Reason:
     """`Search.find` for a single job."""
     return Search(facts, now_ms).find(job)

@@ -6,10 +6,9 @@ import msgspec
 
 from agentorch.core import fit, money
 from agentorch.core.explain import Check, pool_checks, position
-from agentorch.core.placement import worker_in
+from agentorch.core.placement import workers_in
 from agentorch.core.state import State
-from agentorch.model.fleet import Worker
-from agentorch.model.jobs import Job, JobSpec
+from agentorch.model.jobs import Job, JobSpec, Reason
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -17,7 +16,7 @@ class Offer(msgspec.Struct, frozen=True):
     feasible: bool  # constraints and size permit it; it may still have to wait
     text: str
     checks: list[Check]
-    price_usd_micros_per_hour: int | None
+    price_usd_micros_per_hour: int | None  # of all ranks together
     max_cost_usd_micros: int | None  # for its longest duration, or for the hour that would be reserved
     free_now: bool
     position: int  # jobs that would go first
@@ -43,7 +42,7 @@ def plan(state: State, tenant: str, spec: JobSpec, now_ms: int) -> list[Offer]:
     offers = []
     for name, pool in facts.pools.items():
         checks = pool_checks(facts, job, pool, now_ms)
-        price = money.share_price(pool.spec, spec.resources)
+        price = money.share_price(pool.spec, spec.resources, spec.gang)
         bad = [check for check in checks if not check.ok]
         feasible = not any(check.code in ("constraints", "size") for check in bad)
         offers.append(
@@ -54,7 +53,7 @@ def plan(state: State, tenant: str, spec: JobSpec, now_ms: int) -> list[Offer]:
                 checks=checks,
                 price_usd_micros_per_hour=price,
                 max_cost_usd_micros=money.cost_of(price, money.reservation_ms(job, price)),
-                free_now=not bad and isinstance(worker_in(facts, job, pool, now_ms), Worker) and ahead == 0,
+                free_now=not bad and ahead == 0 and not isinstance(workers_in(facts, job, pool, now_ms), Reason),
                 position=ahead,
             )
         )

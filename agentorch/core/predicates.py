@@ -88,13 +88,13 @@ def _allowed_text(facts: Facts, job: Job, pool: Pool) -> str:
 
 
 def _budget_holds(facts: Facts, job: Job, pool: Pool) -> bool:
-    price = money.share_price(pool.spec, job.resources)
+    price = money.share_price(pool.spec, job.resources, job.spec.gang)
     return price == 0 or money.covers(facts.tenants[job.tenant], job, price)
 
 
 def _budget_text(facts: Facts, job: Job, pool: Pool) -> str:
     tenant = facts.tenants[job.tenant]
-    price = money.share_price(pool.spec, job.resources)
+    price = money.share_price(pool.spec, job.resources, job.spec.gang)
     if price == 0:
         return "this pool costs nothing"
     if price is None:
@@ -116,14 +116,20 @@ def _budget_text(facts: Facts, job: Job, pool: Pool) -> str:
     )
 
 
+def _size_text(facts: Facts, job: Job, pool: Pool) -> str:
+    spec = pool.spec
+    text = f"needs {fit.describe_job(job)}; a worker of {spec.name} has {fit.describe(spec.shape)}"
+    if job.spec.gang == 1 or not fit.could_fit(spec.shape, job.resources):
+        return text
+    return f"{text}, and {spec.max_workers} at most hold {spec.max_workers * fit.at_once(spec.shape, job.resources)}"
+
+
 POOL_PREDICATES: tuple[PoolPredicate, ...] = (
     PoolPredicate(Reason.infeasible, _allowed_holds, _allowed_text),
     PoolPredicate(
         Reason.infeasible,
-        lambda facts, job, pool: pool.spec.max_workers > 0 and fit.could_fit(pool.spec.shape, job.resources),
-        lambda facts, job, pool: (
-            f"needs {fit.describe(job.resources)}; a worker of {pool.spec.name} has {fit.describe(pool.spec.shape)}"
-        ),
+        lambda facts, job, pool: fit.could_hold(pool.spec, job),
+        _size_text,
     ),
     PoolPredicate(Reason.budget, _budget_holds, _budget_text),
     PoolPredicate(
@@ -136,15 +142,33 @@ POOL_PREDICATES: tuple[PoolPredicate, ...] = (
 )
 
 
-def kept_for_other(facts: Facts, job: Job, worker: Worker, now_ms: int) -> bool:
+#: When jobs that room is kept for will have it: reckoned once a pass, for what starts meanwhile may not delay them.
+Starts = dict[str, int | None]
+
+
+def kept_for_other(facts: Facts, job: Job, worker: Worker, now_ms: int, starts: Starts) -> bool:
     """Whether room on this worker is kept for another job that this one would delay (backfill rule).
 
     A short job may use the gap: it must name a longest duration that ends before the room is needed. Work of a higher
-    tier goes first whatever is kept.
+    tier goes first whatever is kept. `starts` remembers what has been reckoned.
     """
     other = facts.jobs.get(worker.reserved_for) if worker.reserved_for else None
     if other is None or other.id == job.id or TIER_RANK[job.spec.tier] < TIER_RANK[other.spec.tier]:
         return False
-    needed_ms = fit.free_at(facts, worker, other.resources)
+    if other.id not in starts:
+        starts[other.id] = _starts_at(facts, other)
+    needed_ms = starts[other.id]
     duration_ms = job.spec.max_duration_ms
     return needed_ms is None or duration_ms is None or now_ms + duration_ms > needed_ms
+
+
+def _starts_at(facts: Facts, job: Job) -> int | None:
+    """When there is room on every worker that keeps some for the job; None = unknown."""
+    latest_ms = 0
+    for name in facts.reserved[job.id]:
+        worker = facts.workers[name]
+        at_ms = fit.free_at(facts, worker, job.resources, worker.reserved_ranks)
+        if at_ms is None:
+            return None
+        latest_ms = max(latest_ms, at_ms)
+    return latest_ms

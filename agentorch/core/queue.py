@@ -1,9 +1,9 @@
 """The queue: an index over the jobs that wait. Rebuildable from the facts; it carries no information of its own.
 
-Jobs stand in *lines*: same tier, tenant, size, constraints and class of duration, so that if the head of a line does
-not fit, nobody in it does. A line is a heap by `order_key`, with lazy deletion. Within a tier the tenant with the least
-fair share goes first; within a tenant, the line whose head has the smallest key. Picking the next job is O(log n) in
-the jobs that wait. Jobs that may not start yet sleep by time or stand aside until their dependencies end.
+Jobs stand in *lines*: same tier, tenant, size, ranks, constraints and class of duration, so that if the head of a line
+does not fit, nobody in it does. A line is a heap by `order_key`, with lazy deletion. Within a tier the tenant with the
+least fair share goes first; within a tenant, the line whose head has the smallest key. Picking the next job is O(log n)
+in the jobs that wait. Jobs that may not start yet sleep by time or stand aside until their dependencies end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from agentorch.model.jobs import TIER_RANK, Constraints, Job, JobState, Resource
 #: A job with a deadline competes as if it had been submitted this long before its latest start.
 DEADLINE_LEAD_MS = limits.HOUR_MS
 
-LineKey = tuple[int, str, Resources, Constraints, str, int]
+LineKey = tuple[int, str, Resources, Constraints, str, int, int]
 
 
 def order_key(job: Job) -> int:
@@ -37,7 +37,15 @@ def order_key(job: Job) -> int:
 def line_key(job: Job) -> LineKey:
     spec = job.spec
     duration_class = (spec.max_duration_ms or 0).bit_length()  # short work may use gaps that long work may not
-    return (TIER_RANK[spec.tier], job.tenant, job.resources, spec.constraints, job.route_pool, duration_class)
+    return (
+        TIER_RANK[spec.tier],
+        job.tenant,
+        job.resources,
+        spec.constraints,
+        job.route_pool,
+        duration_class,
+        spec.gang,
+    )
 
 
 def _submit_order(job: Job) -> tuple[int, int]:

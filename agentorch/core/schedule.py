@@ -2,23 +2,23 @@
 
 Tiers in order, a waiting lower tier promoted once its patience ends; within a tier the tenant with the least fair
 share; within a tenant the smallest order key. What does not fit is passed over (backfill). So that backfill never
-starves a big job, the first that waited too long gets a worker kept for it: EASY backfill (Lifka, JSSPP 1995), one
-reservation per pool.
+starves a big job, the first that waited too long gets a worker kept for it, or as many as a gang needs: EASY backfill
+(Lifka, JSSPP 1995), one job per pool.
 """
 
 from __future__ import annotations
 
 from heapq import heapify, heappop, heapreplace
 
-from agentorch.core import fairshare, fit, money
+from agentorch.core import fairshare, fit, gangs, money
 from agentorch.core.facts import Facts
 from agentorch.core.placement import Search, job_obstacle
 from agentorch.core.queue import Line, TenantLines
 from agentorch.core.turn import Turn
 from agentorch.model import limits
 from agentorch.model.events import JobStarted, WorkerReserved
-from agentorch.model.fleet import Worker
-from agentorch.model.jobs import TIER_RANK, Job, Reason, Tier
+from agentorch.model.fleet import Pool, Worker
+from agentorch.model.jobs import TIER_RANK, Job, Place, Reason, Tier
 
 #: After waiting this long, work of a lower tier competes as standard work, so that no tier starves another.
 PATIENCE_MS: dict[int, int] = {
@@ -90,7 +90,7 @@ class _Pass:
         job = self.head(line)
         obstacle = job_obstacle(self.facts, job, self.turn.now_ms)
         answer = obstacle if obstacle is not None else self.search.find(job)
-        if isinstance(answer, Worker):
+        if not isinstance(answer, Reason):
             start(self.turn, job, answer)
             self.started += 1
             return
@@ -108,10 +108,15 @@ class _Pass:
         self.claimed.update(pools)
 
 
-def start(turn: Turn, job: Job, worker: Worker) -> None:
-    """Order an attempt: room, devices, money and fair share are taken by the event."""
-    need = job.resources
-    price = money.share_price(turn.facts.pools[worker.pool].spec, need)
+def start(turn: Turn, job: Job, workers: tuple[Worker, ...]) -> None:
+    """Order an attempt, every rank of a gang at once: room, devices, money and fair share are taken by the event."""
+    need, gang = job.resources, job.spec.gang
+    worker = workers[0]
+    spec = turn.facts.pools[worker.pool].spec
+    places: tuple[Place, ...] = ()
+    if gang > 1 or need.gpus:
+        places = gangs.places(workers, need.gpus, nodes=bool(spec.node_type))
+    price = money.share_price(spec, need, gang)
     reserved_ms = money.reservation_ms(job, price)
     turn.emit(
         JobStarted(
@@ -119,37 +124,54 @@ def start(turn: Turn, job: Job, worker: Worker) -> None:
             job=job.id,
             attempt=job.attempts_made + 1,
             worker=worker.id,
+            node=worker.node if spec.node_type else "",
             pool=worker.pool,
-            devices=tuple(worker.free_devices[: need.gpus]) if need.gpus else (),
+            devices=places[0].devices if places else (),
+            ranks=places[1:],
+            port=gangs.free_port(turn.facts, worker.node) if gang > 1 else 0,
             resources=need,
             reserved_usd_micros=(money.cost_of(price, reserved_ms) or 0) if price else 0,
             price_usd_micros_per_hour=price,
             paid_until_ms=turn.now_ms + reserved_ms,
-            charge=fairshare.advance(turn.facts, need, turn.now_ms),
+            charge=fairshare.advance(turn.facts, need, turn.now_ms, gang),
         )
     )
 
 
 def reserve(turn: Turn, job: Job, pools: list[str]) -> None:
-    """Keep a worker for a job that waited too long, if none is kept for it and its pools keep none for another.
+    """Keep room for a job that waited too long, if none is kept for it and its pools keep none for another.
 
-    Which: the one that will have room first; unknown ends last, then the one with the least running.
+    Where it will have room first; unknown ends last, then the worker with the least running.
     """
     facts = turn.facts
-    if turn.now_ms - job.queued_ms < limits.RESERVE_AFTER_MS or job.id in facts.reserved:
+    if turn.now_ms - job.queued_ms < limits.RESERVE_AFTER_MS:
         return
+    kept = facts.reserved.get(job.id, ())
+    if sum(facts.workers[name].reserved_ranks for name in kept) >= job.spec.gang:
+        return
+    for name in tuple(kept):  # a worker that was kept for the gang has gone: choose anew
+        turn.emit(WorkerReserved(at_ms=turn.now_ms, worker=name, job=""))
+    open_pools = [facts.pools[name] for name in pools if not facts.pools[name].paused]
+    free = [pool for pool in open_pools if not any(facts.workers[worker].reserved_for for worker in pool.workers)]
+    chosen = _gang_seats(facts, job, free) if job.spec.gang > 1 else _seat(facts, job, free)
+    for worker, ranks in chosen:
+        turn.emit(WorkerReserved(at_ms=turn.now_ms, worker=worker.id, job=job.id, ranks=ranks))
+
+
+def _seat(facts: Facts, job: Job, pools: list[Pool]) -> gangs.Seats:
     best: tuple[bool, int, int] | None = None
-    chosen: Worker | None = None
-    for name in pools:
-        workers = [facts.workers[worker] for worker in facts.pools[name].workers]
-        if facts.pools[name].paused or any(worker.reserved_for for worker in workers):
-            continue
-        for worker in workers:
+    chosen: gangs.Seats = []
+    for pool in pools:
+        for worker in (facts.workers[name] for name in pool.workers):
             if not fit.takes_work(worker) or not fit.could_fit(worker.shape, job.resources):
                 continue
             at_ms = fit.free_at(facts, worker, job.resources)
             rank = (at_ms is None, at_ms or 0, len(worker.running))
             if best is None or rank < best:
-                best, chosen = rank, worker
-    if chosen is not None:
-        turn.emit(WorkerReserved(at_ms=turn.now_ms, worker=chosen.id, job=job.id))
+                best, chosen = rank, [(worker, 1)]
+    return chosen
+
+
+def _gang_seats(facts: Facts, job: Job, pools: list[Pool]) -> gangs.Seats:
+    found = [seats for pool in pools if (seats := gangs.seats_to_keep(facts, job, pool)) is not None]
+    return min(found, key=lambda seats: seats[0], default=(0, []))[1]

@@ -153,7 +153,7 @@ class JobStarted(_Event, tag="job-started", frozen=True, kw_only=True):
     """An attempt is ordered: room, devices and money are taken from here on.
 
     Of a gang, `worker`, `node` and `devices` are rank 0's and `ranks` are the places of ranks 1 and up; each rank takes
-    `resources`, and money is that of them all.
+    `resources`, and money is that of them all. A node is named where the pool's workers are on nodes.
     """
 
     job: str

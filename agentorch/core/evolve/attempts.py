@@ -11,7 +11,7 @@ from agentorch.core.state import State
 from agentorch.model import events as ev
 from agentorch.model import limits
 from agentorch.model.fleet import Pool, Worker
-from agentorch.model.jobs import Attempt, Cause, Job, JobState, Rank
+from agentorch.model.jobs import Attempt, Cause, Job, JobState, Place, Rank
 
 #: Queue waits that a pool remembers, for percentiles.
 WAITS_KEPT = 512
@@ -28,8 +28,8 @@ def started(state: State, event: ev.JobStarted) -> None:
         Attempt(
             number=event.attempt,
             worker=event.worker,
-            node=event.node,
-            ranks=_ranks(event) if event.ranks else (),
+            node=event.node or facts.workers[event.worker].node,
+            ranks=_ranks(facts, event) if event.ranks else (),
             port=event.port,
             pool=event.pool,
             devices=event.devices,
@@ -48,7 +48,7 @@ def started(state: State, event: ev.JobStarted) -> None:
         _take(facts.workers[member.worker], job, member.devices)
     if event.port:
         facts.last_port = event.port
-        facts.ports.setdefault(event.node, []).append(event.port)
+        facts.ports.setdefault(job.attempts[-1].node, []).append(event.port)
     if job.id in facts.reserved:
         unreserve(facts, job.id)
     tenant.queued -= 1
@@ -60,9 +60,12 @@ def started(state: State, event: ev.JobStarted) -> None:
     _remember_wait(pool, event.at_ms, event.at_ms - job.queued_ms)
 
 
-def _ranks(event: ev.JobStarted) -> tuple[Rank, ...]:
-    first = Rank(worker=event.worker, node=event.node, devices=event.devices)
-    return (first, *(Rank(worker=one.worker, node=one.node, devices=one.devices) for one in event.ranks))
+def _ranks(facts: Facts, event: ev.JobStarted) -> tuple[Rank, ...]:
+    places = (Place(event.worker, event.node, event.devices), *event.ranks)
+    return tuple(
+        Rank(worker=place.worker, node=place.node or facts.workers[place.worker].node, devices=place.devices)
+        for place in places
+    )
 
 
 def _take(worker: Worker, job: Job, devices: tuple[str, ...]) -> None:

@@ -12,8 +12,8 @@ from agentorch.model.proposals import Action, Cordon, Reroute, Reschedule, Uncor
 
 
 def may_go_to(facts: Facts, job: Job, pool: str) -> bool:
-    """Whether a job may ever run in this pool: its constraints, and the size of a worker (G9)."""
-    return pool in fit.allowed_pools(facts, job) and fit.could_fit(facts.pools[pool].spec.shape, job.resources)
+    """Whether a job may ever run in this pool: its constraints, and its size (G9)."""
+    return pool in fit.allowed_pools(facts, job) and fit.could_hold(facts.pools[pool].spec, job)
 
 
 def rerouted_jobs(state: State, action: Reroute) -> list[Job]:

@@ -60,7 +60,7 @@ def _dearer_place(case: Case, pool: Pool) -> Note | None:
         return ask("G7", f"the price of {name} is unknown")
     cost = 0
     for job in case.moved:
-        price = money.share_price(pool.spec, job.resources) or 0
+        price = money.share_price(pool.spec, job.resources, job.spec.gang) or 0
         if price and not money.covers(case.facts.tenants[job.tenant], job, price):
             return deny("G7", f"{job.tenant} can't pay for {job.id} in {name}: {money.usd(price)} per hour")
         cost += price

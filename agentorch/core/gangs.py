@@ -1,0 +1,145 @@
+"""Gangs: several ranks of one job at once, all or nothing, in one pool. Where they go, and where they meet.
+
+Ranks of a node follow each other, so that rank, node rank and rank on the node count as launchers of such programs do
+(docs.pytorch.org/docs/stable/elastic/run.html).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from agentorch.core import fit
+from agentorch.core.facts import Facts
+from agentorch.core.predicates import Starts, kept_for_other
+from agentorch.model import limits
+from agentorch.model.fleet import Pool, Worker
+from agentorch.model.jobs import Job, Place, Reason
+
+T = TypeVar("T")
+
+#: A worker, and how many ranks go there.
+Seats = list[tuple[Worker, int]]
+
+#: Later than any end that is known: somebody in the way named no duration.
+UNKNOWN_MS = 2**62
+
+
+def workers_in(facts: Facts, job: Job, pool: Pool, now_ms: int, starts: Starts) -> tuple[Worker, ...] | Reason:
+    """A worker for each rank, or why there are none: no capacity, or room kept for another.
+
+    On the fewest nodes, and the last ranks where they leave the least room.
+    """
+    gang = job.spec.gang
+    kept = 0
+    seats: Seats = []
+    for worker, ranks in _rooms(facts, job, pool):
+        if worker.reserved_for and kept_for_other(facts, job, worker, now_ms, starts):
+            kept += ranks
+        else:
+            seats.append((worker, ranks))
+    free = sum(ranks for _, ranks in seats)
+    if free < gang:
+        return Reason.reserved if free + kept >= gang else Reason.no_capacity
+    packed = pack(seats, gang)
+    if not free_port(facts, packed[0][0].node):
+        return Reason.no_capacity
+    return tuple(worker for worker, ranks in packed for _ in range(ranks))
+
+
+def room(facts: Facts, job: Job, pool: Pool) -> int:
+    """How many ranks would fit in the pool now, whatever is kept."""
+    return sum(ranks for _, ranks in _rooms(facts, job, pool))
+
+
+def _rooms(facts: Facts, job: Job, pool: Pool) -> Iterable[tuple[Worker, int]]:
+    """Workers that take work, and how many ranks fit there now, at most all of them."""
+    need, gang = job.resources, job.spec.gang
+    for name in pool.workers:
+        worker = facts.workers[name]
+        if worker.free_cpu_milli >= need.cpu_milli and fit.takes_work(worker):
+            ranks = min(gang, fit.rooms(worker, need))
+            if ranks:
+                yield worker, ranks
+
+
+def pack(seats: Seats, gang: int) -> Seats:
+    """Seats for all ranks out of enough: on the fewest nodes, there on the fewest workers."""
+    nodes: dict[str, Seats] = {}
+    for worker, ranks in seats:
+        nodes.setdefault(worker.node, []).append((worker, ranks))
+    chosen: Seats = []
+    whole = [(there, sum(ranks for _, ranks in there)) for there in nodes.values()]
+    for there, ranks in _fewest(whole, gang):
+        chosen += _fewest(there, ranks)
+    return chosen
+
+
+def _fewest(options: Sequence[tuple[T, int]], wanted: int) -> list[tuple[T, int]]:
+    """The fewest options that give what is wanted: the biggest, and last the smallest that gives the rest."""
+    ordered = sorted(options, key=lambda option: -option[1])
+    chosen: list[tuple[T, int]] = []
+    for index, (option, size) in enumerate(ordered):
+        if size >= wanted:
+            last = next(one for one in reversed(ordered[index:]) if one[1] >= wanted)
+            chosen.append((last[0], wanted))
+            break
+        chosen.append((option, size))
+        wanted -= size
+    return chosen
+
+
+def places(workers: Sequence[Worker], gpus: int, *, nodes: bool) -> tuple[Place, ...]:
+    """Where each rank goes, with GPUs of its own out of its worker's free ones; by node where there are `nodes`."""
+    taken: dict[str, int] = {}
+    found = []
+    for worker in workers:
+        first = taken.get(worker.id, 0)
+        taken[worker.id] = first + gpus
+        devices = tuple(worker.free_devices[first : first + gpus])
+        found.append(Place(worker.id, worker.node if nodes else "", devices))
+    return tuple(found)
+
+
+def free_port(facts: Facts, node: str) -> int:
+    """A port at which no living gang meets on this node: the one after that given last; 0 when all are taken.
+
+    Going on from the last keeps a port out of use for as long as possible, for the kernel may hold a closed one back.
+    """
+    taken = set(facts.ports.get(node, ()))
+    since = max(0, facts.last_port - limits.GANG_PORT_FIRST + 1)
+    for step in range(limits.GANG_PORTS):
+        port = limits.GANG_PORT_FIRST + (since + step) % limits.GANG_PORTS
+        if port not in taken:
+            return port
+    return 0
+
+
+def seats_to_keep(facts: Facts, job: Job, pool: Pool) -> tuple[int, Seats] | None:
+    """Where the gang will have room first: (when, seats to keep for it); None when the pool is too small as it stands.
+
+    The time at which enough ranks fit if every job takes its longest duration; `UNKNOWN_MS` when the ends that are
+    known do not suffice, and then the workers with the least running are waited for.
+    """
+    need, gang = job.resources, job.spec.gang
+    seats: dict[str, int] = {}
+    later: list[tuple[int, int, str, int]] = []
+    for name in pool.workers:
+        worker = facts.workers[name]
+        whole = fit.at_once(worker.shape, need) if fit.takes_work(worker) else 0
+        if not whole:
+            continue
+        steps = fit.rooms_over_time(facts, worker, need)
+        seats[name] = min(gang, steps[0][1])
+        later += [(at_ms, 0, name, min(gang, ranks)) for at_ms, ranks in steps[1:]]
+        if steps[-1][1] < whole:
+            later.append((UNKNOWN_MS, len(worker.running), name, min(gang, whole)))
+    total, when_ms = sum(seats.values()), 0
+    for at_ms, _, name, ranks in sorted(later):
+        if total >= gang:
+            break
+        total, when_ms = total + ranks - seats[name], at_ms
+        seats[name] = ranks
+    if total < gang:
+        return None
+    return when_ms, pack([(facts.workers[name], ranks) for name, ranks in seats.items() if ranks], gang)
