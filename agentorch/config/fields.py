@@ -218,6 +218,13 @@ _GUARDRAIL_HELP: Final = {
     "poison_workers": "G12: workers that one job may take down before it is failed",
     "pool_failed_starts_pause": "G12: failed starts in a row that pause a pool",
     "device_temperature_limit_c": "G13: hottest device that work is placed on",
+    "suspect_clear_ms": "health: how long a suspect must be well before it takes work again",
+    "suspect_max_ms": "health: a device that is suspect for longer is cordoned",
+    "breaker_cordons": "health: cordons within the window after which only a person brings it back",
+    "breaker_window_ms": "health: the window of that breaker",
+    "worker_failures_cordon": "health: failures in a row, by no fault of the jobs, that cordon a worker",
+    "pressure_memory_percent": "health: share of time in which all work waits for memory that makes a node suspect",
+    "pressure_io_percent": "health: share of time in which all work waits for the disk that makes a node suspect",
     "ask_above_usd_micros_per_hour": "G7: growth that adds more than this an hour (millionths of a dollar) is asked",
 }
 

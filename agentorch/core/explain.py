@@ -111,7 +111,7 @@ def pool_checks(facts: Facts, job: Job, pool: Pool, now_ms: int) -> list[Check]:
 
 
 def _code(index: int) -> str:
-    return ("constraints", "size", "budget", "pool_paused")[index]
+    return ("constraints", "size", "budget", "pool_paused", "power")[index]
 
 
 def position(state: State, job: Job) -> int | None:

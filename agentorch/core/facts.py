@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import msgspec
 
-from agentorch.model.fleet import ApiKey, Pool, Tenant, Worker
+from agentorch.model.fleet import ApiKey, Node, NodeGroup, Pool, Tenant, Worker
 from agentorch.model.guardrails import GuardrailSettings
+from agentorch.model.health import DeviceCounters, DeviceFault
 from agentorch.model.jobs import Job
 from agentorch.model.observation import HistoryPoint, Observation
 from agentorch.model.proposals import BrainReport, Mode, Proposal
 
 #: Raised whenever a guardrail changes what it says. Verdicts carry it; `verify` judges again only its own version.
-RULES_VERSION = 1
+RULES_VERSION = 2
 
 
 class Idempotent(msgspec.Struct, frozen=True, gc=False):
@@ -68,7 +69,13 @@ class Facts(msgspec.Struct, kw_only=True):
     dependants: dict[str, list[str]] = {}  # job id -> jobs that wait for it
     pools: dict[str, Pool] = {}
     workers: dict[str, Worker] = {}
+    nodes: dict[str, Node] = {}
+    node_groups: dict[str, NodeGroup] = {}  # by `core.nodes.group_key`
     pool_devices: dict[str, list[str]] = {}  # GPUs that a pool may hand to new workers
+    devices: dict[str, DeviceCounters] = {}  # GPUs and slices that were ever sampled
+    device_faults: dict[str, DeviceFault] = {}  # those of them that take no new work
+    health_halt: str = ""  # G11: why nothing is cordoned by itself now
+    started_ms: int = 0  # when this incarnation of the runtime began
     tenants: dict[str, Tenant] = {}
     usage_epoch_ms: int = 0  # zero point of the decayed usage, see core.fairshare
     keys: dict[str, ApiKey] = {}

@@ -56,7 +56,7 @@ def gpu_matches(shape: Resources, need: Resources) -> bool:
 
 def takes_work(worker: Worker) -> bool:
     """Whether anything new may be placed on the worker at all."""
-    return worker.state is WorkerState.up and not worker.cordoned
+    return worker.state is WorkerState.up and not worker.cordoned and not worker.suspect
 
 
 def has_room(worker: Worker, need: Resources) -> bool:

@@ -36,7 +36,8 @@ def _workers(facts: Facts) -> list[str]:
                     out.append(f"device {device} is used twice, or is not of worker {worker.id}")
                 else:
                     devices.remove(device)
-        out.extend(_room(worker, cpu, memory, devices))
+        usable = [device for device in devices if device not in facts.device_faults]
+        out.extend(_room(worker, cpu, memory, usable))
     return out
 
 

@@ -18,9 +18,10 @@ NEARNESS: dict[Reason, int] = {
     Reason.infeasible: 0,
     Reason.budget: 1,
     Reason.pool_paused: 2,
-    Reason.no_capacity: 3,
-    Reason.reserved: 4,
-    Reason.order: 5,
+    Reason.power: 3,
+    Reason.no_capacity: 4,
+    Reason.reserved: 5,
+    Reason.order: 6,
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from agentorch.core import fit, money
+from agentorch.core import fit, money, power
 from agentorch.core.facts import Facts
 from agentorch.model.fleet import Pool, Worker
 from agentorch.model.jobs import TIER_RANK, Job, JobState, Reason
@@ -138,6 +138,11 @@ POOL_PREDICATES: tuple[PoolPredicate, ...] = (
         lambda facts, job, pool: (
             f"{pool.spec.name} is paused: {pool.paused_reason}" if pool.paused else f"{pool.spec.name} is not paused"
         ),
+    ),
+    PoolPredicate(
+        Reason.power,
+        lambda facts, job, pool: pool.spec.power_cap_watts is None or power.has_power(pool, job),
+        lambda facts, job, pool: power.power_text(pool, job),
     ),
 )
 

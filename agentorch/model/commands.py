@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from agentorch.model.attempts import NodeInfo
 from agentorch.model.fleet import ApiKey, PoolSpec, TenantSpec
 from agentorch.model.guardrails import GuardrailSettings
 from agentorch.model.jobs import Cause, JobSpec, Usage
@@ -57,6 +58,42 @@ class CordonWorker(_Command, frozen=True, kw_only=True):
     cordoned: bool
     by: str
     reason: str = ""
+
+
+class ReportNodes(_Command, frozen=True, kw_only=True):
+    """All nodes that an executor lists. Changes become events; their telemetry does not."""
+
+    executor: str
+    nodes: tuple[NodeInfo, ...]
+
+
+class ReportProvisioning(_Command, frozen=True, kw_only=True):
+    """An executor could not add nodes of a type, or not let these go."""
+
+    executor: str
+    node_type: str
+    error: str
+    remove: tuple[str, ...] = ()
+
+
+class ReportHealth(_Command, frozen=True, kw_only=True):
+    """The newest sample of every device there is, with the time it was taken. Only what changed becomes events."""
+
+    samples: tuple[DeviceSample, ...] = ()
+
+
+class RepairWorker(_Command, frozen=True, kw_only=True):
+    """A person answers for a worker and its devices."""
+
+    worker: str
+    by: str
+
+
+class RepairDevice(_Command, frozen=True, kw_only=True):
+    """A person answers for a device, also for one that is of no worker now."""
+
+    device: str
+    by: str
 
 
 class ConfigureTenant(_Command, frozen=True, kw_only=True):
@@ -204,6 +241,11 @@ Command = (
     | PausePool
     | ScalePool
     | CordonWorker
+    | ReportHealth
+    | RepairWorker
+    | RepairDevice
+    | ReportNodes
+    | ReportProvisioning
     | ConfigureTenant
     | AddKey
     | RevokeKey

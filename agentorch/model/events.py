@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from agentorch.model.fleet import ApiKey, PoolSpec, TenantSpec
+from agentorch.model.fleet import ApiKey, NodeState, PoolSpec, TenantSpec
 from agentorch.model.guardrails import GuardrailSettings
+from agentorch.model.health import HealthState, Sign
 from agentorch.model.jobs import Cause, JobSpec, JobState, Place, Resources, Usage
 from agentorch.model.observation import HistoryPoint, Observation
 from agentorch.model.proposals import Action, Answer, BrainReport, Mode, Proposal, Risk, Verdict
@@ -74,6 +75,7 @@ class WorkerRetired(_Event, tag="worker-retired", frozen=True, kw_only=True):
 
     worker: str
     by: str
+    reason: str = ""
 
 
 class WorkerRemoved(_Event, tag="worker-removed", frozen=True, kw_only=True):
@@ -81,10 +83,71 @@ class WorkerRemoved(_Event, tag="worker-removed", frozen=True, kw_only=True):
 
 
 class WorkerCordoned(_Event, tag="worker-cordoned", frozen=True, kw_only=True):
+    """`sign` and `broken` are said when `by` is `health`."""
+
     worker: str
     cordoned: bool
     by: str
     reason: str = ""
+    sign: str = ""
+    broken: bool = False
+
+
+class WorkerSuspected(_Event, tag="worker-suspected", frozen=True, kw_only=True):
+    """Nothing new is placed there until it is well again. `reason` "" ends it; `well`: it is not seen any more."""
+
+    worker: str
+    reason: str = ""
+    evidence: str = ""
+    well: bool = False
+
+
+class WorkerRepaired(_Event, tag="worker-repaired", frozen=True, kw_only=True):
+    """A person answers for it: it and its devices take work again, and their cordons are forgotten."""
+
+    worker: str
+    by: str
+
+
+class DeviceCounted(_Event, tag="device-counted", frozen=True, kw_only=True):
+    """A device is seen for the first time, or its error counters moved: from here on only an increase is a sign."""
+
+    device: str
+    node: str
+    parent: str = ""
+    ecc_uncorrected: int | None = None
+    ecc_uncorrected_ever: int | None = None
+    xid_count: int | None = None
+
+
+class DeviceJudged(_Event, tag="device-judged", frozen=True, kw_only=True):
+    """What is wrong with a device changed. `ok` ends it; `well`: its sign is not seen any more."""
+
+    device: str
+    state: HealthState
+    sign: Sign
+    reason: str = ""
+    evidence: str = ""
+    well: bool = False
+
+
+class DeviceRepaired(_Event, tag="device-repaired", frozen=True, kw_only=True):
+    device: str
+    by: str
+
+
+class HealthHalted(_Event, tag="health-halted", frozen=True, kw_only=True):
+    """G11: so much looks unhealthy that nothing is cordoned by itself. `reason` "" ends it."""
+
+    reason: str = ""
+
+
+class PoolPowered(_Event, tag="pool-powered", frozen=True, kw_only=True):
+    """What the GPUs of a pool with a watt cap draw changed by a step that matters. None = unknown."""
+
+    pool: str
+    watts: int | None = None
+    start_watts: int | None = None
 
 
 class WorkerReserved(_Event, tag="worker-reserved", frozen=True, kw_only=True):
@@ -93,6 +156,61 @@ class WorkerReserved(_Event, tag="worker-reserved", frozen=True, kw_only=True):
     worker: str
     job: str
     ranks: int = 1  # of it that fit there: several workers may be kept for a gang
+
+
+class NodeSeen(_Event, tag="node-seen", frozen=True, kw_only=True):
+    """A machine is there, or is not any more as it was. `notice_ms`: when its provider takes it away."""
+
+    node: str
+    executor: str
+    type: str = ""
+    address: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    cpu_milli: int
+    memory_bytes: int
+    devices: tuple[str, ...] = ()
+    device_names: tuple[str, ...] = ()
+    device_memory_bytes: tuple[int, ...] = ()
+    state: NodeState = NodeState.up
+    problem: str = ""
+    notice_ms: int | None = None
+
+
+class NodeRemoved(_Event, tag="node-removed", frozen=True, kw_only=True):
+    """It is gone, and with it all that ran there."""
+
+    node: str
+
+
+class NodesWanted(_Event, tag="nodes-wanted", frozen=True, kw_only=True):
+    """So many nodes of a type are asked for, those that are there included; which nodes go is never left open."""
+
+    executor: str
+    node_type: str
+    nodes: int
+
+
+class NodeReleased(_Event, tag="node-released", frozen=True, kw_only=True):
+    """Nothing is on it and nobody needs it: exactly this node is let go. `nodes` are wanted besides."""
+
+    node: str
+    executor: str
+    node_type: str
+    nodes: int
+
+
+class ProvisioningFailed(_Event, tag="provisioning-failed", frozen=True, kw_only=True):
+    """Nodes could not be added or released, for the `failures`th time in a row; tried again at `retry_ms`.
+
+    `kept` were to be released and stay.
+    """
+
+    executor: str
+    node_type: str
+    error: str
+    failures: int
+    retry_ms: int
+    kept: tuple[str, ...] = ()
 
 
 class TenantConfigured(_Event, tag="tenant-configured", frozen=True, kw_only=True):
@@ -361,7 +479,19 @@ Event = (
     | WorkerRetired
     | WorkerRemoved
     | WorkerCordoned
+    | WorkerSuspected
+    | WorkerRepaired
+    | DeviceCounted
+    | DeviceJudged
+    | DeviceRepaired
+    | HealthHalted
+    | PoolPowered
     | WorkerReserved
+    | NodeSeen
+    | NodeRemoved
+    | NodesWanted
+    | NodeReleased
+    | ProvisioningFailed
     | TenantConfigured
     | KeyAdded
     | KeyRevoked

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from agentorch.model import limits
+from agentorch.model.health import PoolPower
 from agentorch.model.jobs import Resources
 
 
@@ -26,6 +28,13 @@ class PoolSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     protected: bool = False  # the supervisor may not touch it (G16)
     target_wait_ms: int = 60_000  # queue wait that the supervisor steers for
     power_cap_watts: int | None = None
+    drain_grace_ms: int = limits.DRAIN_GRACE_MS  # on nodes: until what runs on a worker that is to go is stopped
+    provision_timeout_ms: int = limits.PROVISION_TIMEOUT_MS  # a node that is not there by then has failed to come
+
+    @property
+    def elastic(self) -> bool:
+        """Its workers live on nodes that come and go; else they are shares of one fixed machine."""
+        return bool(self.node_type)
 
 
 class NodeState(StrEnum):
@@ -36,7 +45,10 @@ class NodeState(StrEnum):
 
 
 class Node(msgspec.Struct, kw_only=True):
-    """A machine as the fold of its events; workers are shares of it. Only `core.evolve` writes to it."""
+    """A machine as the fold of its events; workers are shares of it. Only `core.evolve` writes to it.
+
+    `state` is what its executor reported, but `draining` as soon as it is on its way out, whoever wants that.
+    """
 
     id: str
     executor: str
@@ -51,8 +63,31 @@ class Node(msgspec.Struct, kw_only=True):
     state: NodeState = NodeState.up
     problem: str = ""
     notice_ms: int | None = None
+    reported: NodeState = NodeState.up
+    released: bool = False  # its executor was told to let it go
+    hosted: bool = False  # a worker of ours was on it
     added_ms: int = 0
     workers: list[str] = []
+
+
+class NodeGroup(msgspec.Struct, kw_only=True):
+    """The nodes of one type of an executor. Only `core.evolve` writes to it.
+
+    A node that vanishes takes its place in `wanted` with it, so that its replacement is asked for as a change. What
+    such nodes have is known from the newest that was seen.
+    """
+
+    executor: str
+    type: str
+    wanted: int | None = None  # None: nobody asked for any
+    since_ms: int | None = None  # when nodes that are not there yet were asked for
+    failures: int = 0  # in a row
+    error: str = ""  # the last one's
+    retry_ms: int = 0  # nothing more is asked for before then
+    cpu_milli: int = 0  # 0: none was ever seen
+    memory_bytes: int = 0
+    device_names: tuple[str, ...] = ()
+    device_memory_bytes: tuple[int, ...] = ()
 
 
 class WorkerState(StrEnum):
@@ -70,8 +105,18 @@ class Worker(msgspec.Struct, kw_only=True):
     shape: Resources
     devices: tuple[str, ...] = ()  # GPUs of this worker, by UUID
     state: WorkerState = WorkerState.up
+    node_state: NodeState = NodeState.up  # of its node: it takes nothing new unless that is up
+    retired_ms: int | None = None
+    retire_reason: str = ""
     cordoned: bool = False
     cordon_reason: str = ""
+    cordoned_by: str = ""
+    cordon_sign: str = ""  # what `health` cordoned it for
+    broken: bool = False  # cordoned by health too often: only a person's repair brings it back
+    cordons: list[int] = []  # times at which health cordoned it, the newest ones
+    suspect: str = ""  # why nothing new is placed here for now; "" = nothing is wrong
+    suspect_ms: int | None = None
+    well_ms: int | None = None  # since when that is not seen any more
     added_ms: int = 0
     free_cpu_milli: int = 0
     free_memory_bytes: int = 0
@@ -98,6 +143,7 @@ class Pool(msgspec.Struct, kw_only=True):
     telemetry_ms: int | None = None  # time of the newest sample that an observation carried
     needs: list[tuple[int, int]] = []  # (time, workers needed), as observed: the memory that G2 shrinks by
     waits: list[tuple[int, int]] = []  # (time, queue wait ms) of the newest starts
+    power: PoolPower = msgspec.field(default_factory=PoolPower)  # known for a pool with a cap only
 
 
 class TenantSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -33,6 +33,13 @@ class GuardrailSettings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only
     poison_workers: int = limits.POISON_WORKERS
     pool_failed_starts_pause: int = limits.POOL_FAILED_STARTS_PAUSE
     device_temperature_limit_c: int = limits.DEVICE_TEMPERATURE_LIMIT_C
+    suspect_clear_ms: int = limits.SUSPECT_CLEAR_MS
+    suspect_max_ms: int = limits.SUSPECT_MAX_MS
+    breaker_cordons: int = limits.BREAKER_CORDONS
+    breaker_window_ms: int = limits.BREAKER_WINDOW_MS
+    worker_failures_cordon: int = limits.WORKER_FAILURES_CORDON
+    pressure_memory_percent: int = limits.PRESSURE_MEMORY_PERCENT
+    pressure_io_percent: int = limits.PRESSURE_IO_PERCENT
     ask_above_usd_micros_per_hour: int = limits.ASK_ABOVE_USD_MICROS_PER_HOUR
     always_ask: tuple[str, ...] = ()  # kinds of action that a person must always be asked about, such as `scale`
 
@@ -61,6 +68,13 @@ BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "poison_workers": (1, limits.POISON_WORKERS),
     "pool_failed_starts_pause": (1, limits.POOL_FAILED_STARTS_PAUSE),
     "device_temperature_limit_c": (0, limits.DEVICE_TEMPERATURE_LIMIT_C),
+    "suspect_clear_ms": (limits.SUSPECT_CLEAR_MS, limits.DAY_MS),
+    "suspect_max_ms": (0, limits.SUSPECT_MAX_MS),
+    "breaker_cordons": (1, limits.BREAKER_CORDONS),
+    "breaker_window_ms": (limits.BREAKER_WINDOW_MS, 30 * limits.DAY_MS),
+    "worker_failures_cordon": (1, limits.WORKER_FAILURES_CORDON),
+    "pressure_memory_percent": (1, limits.PRESSURE_MEMORY_PERCENT),
+    "pressure_io_percent": (1, limits.PRESSURE_IO_PERCENT),
     "ask_above_usd_micros_per_hour": (0, limits.ASK_ABOVE_USD_MICROS_PER_HOUR),
 }
 

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     budget = "budget"  # the tenant's hard cap, or the job's own, can't cover a start
     infeasible = "infeasible"  # no worker that any allowed pool could have is big enough
     pool_paused = "pool_paused"  # every pool that may take it is paused
+    power = "power"  # a pool's watt cap leaves no room for a start, or what it draws is unknown (G13)
     no_capacity = "no_capacity"  # no free worker is big enough now
     reserved = "reserved"  # free room is kept for a bigger job that waits longer
     preempted = "preempted"  # it ran, gave way, and waits again
@@ -185,6 +186,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     cpu_ms: int = 0
     memory_peak_bytes: int = 0
+    energy_mj: int | None = None  # that its GPUs drew, millijoules; None = unknown, or it had none
 
 
 class Place(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

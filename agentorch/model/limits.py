@@ -108,6 +108,14 @@ UNHEALTHY_HALT_PERCENT: Final = 45
 UNHEALTHY_HALT_WORKERS: Final = 3
 POOL_FAILED_STARTS_PAUSE: Final = 5
 DEVICE_TEMPERATURE_LIMIT_C: Final = 90
+POWER_SETTLE_MS: Final = 30 * SECOND_MS  # a start counts at full power until samples had this long to show it
+SUSPECT_CLEAR_MS: Final = MINUTE_MS  # what was suspect takes work again after being well for this long
+SUSPECT_MAX_MS: Final = 15 * MINUTE_MS  # a device that stays suspect for longer is cordoned
+BREAKER_CORDONS: Final = 3  # cordons by health within the window after which only a person brings it back
+BREAKER_WINDOW_MS: Final = DAY_MS
+WORKER_FAILURES_CORDON: Final = 3  # attempts in a row that ended on a worker by no fault of the jobs
+PRESSURE_MEMORY_PERCENT: Final = 40  # PSI `full avg10`: the share of time in which everything waited for memory
+PRESSURE_IO_PERCENT: Final = 90
 ASK_ABOVE_USD_MICROS_PER_HOUR: Final = 10_000_000  # growth that adds more than this an hour is asked
 
 # -- nodes
@@ -130,6 +138,8 @@ LOG_QUOTA_BYTES: Final = 64 * 1024 * 1024  # per stream and attempt
 LOG_PAGE_BYTES: Final = 8 * 1024 * 1024
 EXECUTOR_EVENTS_KEPT: Final = 10_000  # told ends of attempts that an executor keeps for a follower that resumes
 ARCHIVED_ATTEMPTS_KEPT: Final = 10_000  # attempts whose logs outlive their node; the oldest go first
+TELEMETRY_DEVICES: Final = 4_096  # devices whose counters are kept; of more, those without a worker are forgotten
+XIDS_KEPT: Final = 16  # newest error codes of a device that a sample carries
 TELEMETRY_POINTS: Final = 600  # samples kept for each device
 TELEMETRY_FORGOTTEN_MS: Final = HOUR_MS  # a device that nobody has seen for this long is dropped
 

@@ -22,8 +22,20 @@ class DeviceSample(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     temperature_c: float | None = None
     power_watts: float | None = None
     power_limit_watts: float | None = None
+    temperature_limit_c: float | None = None  # at which it slows itself down
+    energy_mj: int | None = None  # drawn since its driver was loaded, in millijoules
+    throttled: tuple[str, ...] | None = None  # why its clocks are held down
+    ecc_uncorrected: int | None = None  # memory errors since its last reset
+    ecc_uncorrected_ever: int | None = None
+    rows_pending: bool | None = None  # a bad memory row is to be replaced at its next reset
+    rows_failed: bool | None = None  # a bad memory row could not be replaced
+    xid_count: int | None = None  # errors that its driver reported since this probe listens
+    xids: tuple[int, ...] = ()  # the codes of the newest of them, oldest first
     pressure_percent: float | None = None  # PSI `some avg10` of the node's CPU
     memory_pressure_percent: float | None = None
+    io_pressure_percent: float | None = None
+    memory_stall_percent: float | None = None  # PSI `full avg10`: everything waited for memory
+    io_stall_percent: float | None = None
     parent: str = ""  # MIG: the GPU it is a slice of
     processes: tuple[int, ...] = ()
     error: str = ""  # why a field is unknown
@@ -51,6 +63,11 @@ class PoolFacts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     target_wait_s: float = 60.0
     telemetry_age_s: float | None = None  # None: never sampled
     failed_starts: int = 0
+    nodes: int = 0  # on which its workers may be, that are there
+    nodes_wanted: int | None = None  # None: nobody asked for any
+    provisioning_failures: int = 0  # in a row
+    provisioning_retry_s: float = 0.0  # until nodes are asked for again; 0 = at any time
+    provisioning_error: str = ""
 
 
 class TenantFacts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -91,6 +108,16 @@ class WorkerFacts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     failures: int = 0
 
 
+class NodeFacts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    id: str
+    executor: str
+    type: str
+    state: str
+    workers: tuple[str, ...] = ()
+    problem: str = ""
+    notice_in_s: float | None = None  # until its provider takes it away
+
+
 class Observation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """`jobs` is a sample: the longest waiting and the running, each up to a limit; counts are whole."""
 
@@ -103,6 +130,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     queued: tuple[JobFacts, ...] = ()
     running: tuple[JobFacts, ...] = ()
     workers: tuple[WorkerFacts, ...] = ()
+    nodes: tuple[NodeFacts, ...] = ()
     devices: tuple[DeviceSample, ...] = ()
     queued_total: int = 0
     running_total: int = 0

@@ -144,11 +144,17 @@ def settle(turn: Turn, name: str) -> None:
 
 def _free_devices(facts: Facts, pool: Pool) -> list[str]:
     taken = {device for worker in pool.workers for device in facts.workers[worker].devices}
-    return [device for device in facts.pool_devices.get(pool.spec.name, ()) if device not in taken]
+    found = facts.pool_devices.get(pool.spec.name, ())
+    return [device for device in found if device not in taken and device not in facts.device_faults]
 
 
 def cordon_worker(turn: Turn, command: cmd.CordonWorker) -> None:
-    if find_worker(turn.facts, command.worker).cordoned != command.cordoned:
+    worker = find_worker(turn.facts, command.worker)
+    if worker.broken and not command.cordoned:
+        raise Refused(
+            "conflict", f"{worker.id} was cordoned too often: look at it, then agentorch workers repair {worker.id}"
+        )
+    if worker.cordoned != command.cordoned:
         cordon(turn, command.worker, command.cordoned, command.by, command.reason)
 
 

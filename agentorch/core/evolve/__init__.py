@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agentorch.core.evolve import attempts, fleet, jobs, supervision
+from agentorch.core.evolve import attempts, fleet, health, jobs, nodes, supervision
 from agentorch.core.state import State
 from agentorch.model.events import EVENT_TYPES, Event
 
@@ -13,6 +13,8 @@ HANDLERS: dict[type, Callable[[State, Any], None]] = {
     **jobs.HANDLERS,
     **attempts.HANDLERS,
     **fleet.HANDLERS,
+    **nodes.HANDLERS,
+    **health.HANDLERS,
     **supervision.HANDLERS,
 }
 

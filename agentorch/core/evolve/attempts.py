@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agentorch.core import fairshare
+from agentorch.core.evolve.health import power_taken
 from agentorch.core.facts import Facts
 from agentorch.core.state import State
 from agentorch.model import events as ev
@@ -13,6 +14,8 @@ from agentorch.model import limits
 from agentorch.model.fleet import Pool, Worker
 from agentorch.model.jobs import Attempt, Cause, Job, JobState, Place, Rank
 
+#: Ends that say nothing good of the worker; any other shows that it can bring work to its end.
+NOT_ITS_OWN_END = frozenset({Cause.lost, Cause.node_lost, Cause.no_capacity, Cause.interruption, Cause.exec_failed})
 #: Queue waits that a pool remembers, for percentiles.
 WAITS_KEPT = 512
 
@@ -57,6 +60,7 @@ def started(state: State, event: ev.JobStarted) -> None:
     fairshare.charge(facts, tenant, event.charge, event.at_ms)
     facts.running[job.id] = None
     facts.world_seq = facts.seq + 1
+    power_taken(facts, event)
     _remember_wait(pool, event.at_ms, event.at_ms - job.queued_ms)
 
 
@@ -78,13 +82,13 @@ def _take(worker: Worker, job: Job, devices: tuple[str, ...]) -> None:
         worker.running.append(job.id)
 
 
-def _give_back(worker: Worker, job: Job, devices: tuple[str, ...]) -> None:
+def _give_back(facts: Facts, worker: Worker, job: Job, devices: tuple[str, ...]) -> None:
     held = job.attempts[-1].resources
     worker.free_cpu_milli += held.cpu_milli
     worker.free_memory_bytes += held.memory_bytes
     if devices:
         free = {*worker.free_devices, *devices}
-        worker.free_devices = [name for name in worker.devices if name in free]
+        worker.free_devices = [name for name in worker.devices if name in free and name not in facts.device_faults]
     if job.id in worker.running:
         worker.running.remove(job.id)
 
@@ -111,8 +115,6 @@ def running(state: State, event: ev.AttemptRunning) -> None:
         attempt.started_ms = event.at_ms
     if job.state is JobState.starting:
         job.state = JobState.running
-    for member in attempt.members:
-        facts.workers[member.worker].failures = 0
     facts.pools[attempt.pool].failed_starts = 0
 
 
@@ -157,7 +159,7 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
     tenant.running -= 1
     fairshare.charge(facts, tenant, event.charge, event.at_ms)
     del facts.running[job.id]
-    if event.cause in (Cause.lost, Cause.interruption):
+    if event.cause is Cause.lost or (event.cause is Cause.interruption and job.stop_cause is None):
         job.workers_lost += 1
     facts.world_seq = facts.seq + 1
     if attempt.port:
@@ -165,13 +167,17 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
     for member in attempt.members:
         worker = facts.workers.get(member.worker)
         if worker is not None:
-            _give_back(worker, job, member.devices)
+            _give_back(facts, worker, job, member.devices)
     worker = facts.workers.get(attempt.members[attempt.failed_rank or 0].worker)
     if worker is not None and event.cause in (Cause.lost, Cause.no_capacity):
         worker.failures += 1
         pool = facts.pools.get(worker.pool)
         if pool is not None and never_ran:
             pool.failed_starts += 1
+    elif not never_ran and event.cause not in NOT_ITS_OWN_END:
+        for member in attempt.members:
+            if member.worker in facts.workers:
+                facts.workers[member.worker].failures = 0
 
 
 def _leave_port(facts: Facts, attempt: Attempt) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from agentorch.core.evolve import health
+from agentorch.core.facts import Facts
+from agentorch.core.nodes import group_of
 from agentorch.core.state import State
 from agentorch.model import events as ev
 from agentorch.model.fleet import Pool, Tenant, Worker, WorkerState
@@ -13,6 +16,7 @@ from agentorch.model.fleet import Pool, Tenant, Worker, WorkerState
 def runtime_started(state: State, event: ev.RuntimeStarted) -> None:
     state.facts.epoch = event.epoch
     state.facts.closed = False
+    state.facts.started_ms = event.at_ms
 
 
 def runtime_closed(state: State, event: ev.RuntimeClosed) -> None:
@@ -42,6 +46,9 @@ def pool_paused(state: State, event: ev.PoolPaused) -> None:
     pool.paused_reason = event.reason if event.paused else ""
     if not event.paused:
         pool.failed_starts = 0
+        group = group_of(state.facts, pool.spec)
+        if group is not None:  # whoever lets it go on says that it is worth trying again
+            group.failures, group.error, group.retry_ms = 0, "", 0
     state.facts.world_seq = state.facts.seq + 1
 
 
@@ -65,25 +72,33 @@ def worker_added(state: State, event: ev.WorkerAdded) -> None:
         added_ms=event.at_ms,
         free_cpu_milli=event.shape.cpu_milli,
         free_memory_bytes=event.shape.memory_bytes,
-        free_devices=list(event.devices),
+        free_devices=[name for name in event.devices if name not in facts.device_faults],
     )
     pool.workers.append(event.worker)
     pool.next_worker += 1
+    node = facts.nodes.get(event.node)
+    if node is not None:
+        node.workers.append(event.worker)
+        node.hosted = True
     facts.world_seq = facts.seq + 1
 
 
 def worker_retired(state: State, event: ev.WorkerRetired) -> None:
     worker = state.facts.workers[event.worker]
     worker.state = WorkerState.retiring
-    _clear_reservation(state, worker)
+    worker.retired_ms, worker.retire_reason = event.at_ms, event.reason
+    clear_reservation(state.facts, worker)
 
 
 def worker_removed(state: State, event: ev.WorkerRemoved) -> None:
     worker = state.facts.workers.pop(event.worker)
-    _clear_reservation(state, worker)
+    clear_reservation(state.facts, worker)
     pool = state.facts.pools.get(worker.pool)
     if pool is not None:
         pool.workers.remove(worker.id)
+    node = state.facts.nodes.get(worker.node)
+    if node is not None and worker.id in node.workers:
+        node.workers.remove(worker.id)
     state.facts.world_seq = state.facts.seq + 1
 
 
@@ -91,27 +106,27 @@ def worker_cordoned(state: State, event: ev.WorkerCordoned) -> None:
     worker = state.facts.workers[event.worker]
     worker.cordoned = event.cordoned
     worker.cordon_reason = event.reason if event.cordoned else ""
+    health.cordoned(state.facts, worker, event)
     if event.cordoned:
-        _clear_reservation(state, worker)
-    else:
-        worker.failures = 0
+        clear_reservation(state.facts, worker)
     state.facts.world_seq = state.facts.seq + 1
 
 
 def worker_reserved(state: State, event: ev.WorkerReserved) -> None:
     worker = state.facts.workers[event.worker]
-    _clear_reservation(state, worker)
+    clear_reservation(state.facts, worker)
     if event.job:
         worker.reserved_for, worker.reserved_ranks = event.job, event.ranks
         state.facts.reserved.setdefault(event.job, []).append(worker.id)
 
 
-def _clear_reservation(state: State, worker: Worker) -> None:
+def clear_reservation(facts: Facts, worker: Worker) -> None:
+    """The worker keeps room for nobody any more."""
     if worker.reserved_for:
-        kept = state.facts.reserved[worker.reserved_for]
+        kept = facts.reserved[worker.reserved_for]
         kept.remove(worker.id)
         if not kept:
-            del state.facts.reserved[worker.reserved_for]
+            del facts.reserved[worker.reserved_for]
         worker.reserved_for, worker.reserved_ranks = "", 0
 
 
