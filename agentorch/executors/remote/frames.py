@@ -1,0 +1,45 @@
+"""Questions and answers on one stream: a length of four bytes, then msgpack. Many may be under way at once."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import Final, TypeVar
+
+import msgspec
+
+from agentorch.model import limits
+
+_LENGTH: Final = struct.Struct(">I")
+FRAME_MAX_BYTES: Final = 4 * limits.LOG_PAGE_BYTES
+
+Frame = TypeVar("Frame")
+
+
+class Question(msgspec.Struct, frozen=True, array_like=True):
+    number: int
+    method: str
+    body: bytes
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True):
+    number: int
+    body: bytes
+
+
+def write(writer: asyncio.StreamWriter, frame: Question | Reply) -> None:
+    data = msgspec.msgpack.encode(frame)
+    writer.write(_LENGTH.pack(len(data)) + data)
+
+
+async def read(reader: asyncio.StreamReader, kind: type[Frame]) -> Frame:
+    """The next frame. Raises ConnectionError when the stream has ended or holds anything else."""
+    try:
+        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+        if length > FRAME_MAX_BYTES:
+            raise ConnectionError(f"a frame of {length} bytes: at most {FRAME_MAX_BYTES} are allowed")
+        return msgspec.msgpack.decode(await reader.readexactly(length), type=kind)
+    except asyncio.IncompleteReadError as error:
+        raise ConnectionError("the other side has closed the connection") from error
+    except msgspec.DecodeError as error:
+        raise ConnectionError(f"not a frame: {error}") from error

@@ -1,0 +1,41 @@
+"""How long work may run on a node that does not answer: the runtime's side of a lease.
+
+The agent's deadline is `echo + seconds` on its own clock, where `echo` is a clock value that it gave us. It read that
+clock before we received the value; so `received + seconds` on our clock is never earlier than the deadline, however
+long the renewal is under way and whether or not an answer comes back. That moment is noted before the renewal is sent.
+Both clocks go on while their machines sleep (CLOCK_BOOTTIME); a margin covers their drift and the time killing takes.
+"""
+
+from __future__ import annotations
+
+
+class Tenure:
+    """Times are seconds of the runtime's own clock; `safe_s` is when every lease given so far is certainly over."""
+
+    def __init__(self, safe_s: float) -> None:
+        self.safe_s = safe_s
+        self._echo_ns = 0
+        self._received_s = 0.0
+
+    @property
+    def echo_ns(self) -> int:
+        """The newest value of the agent's clock that is known."""
+        return self._echo_ns
+
+    def begin(self, clock_ns: int, received_s: float) -> None:
+        """Another incarnation of the agent: what earlier ones said of their clock is worth nothing now."""
+        self._echo_ns, self._received_s = clock_ns, received_s
+
+    def heard(self, clock_ns: int, received_s: float) -> None:
+        """An answer has brought a value of the agent's clock; answers may overtake each other."""
+        if clock_ns > self._echo_ns:
+            self._echo_ns, self._received_s = clock_ns, received_s
+
+    def promise(self, seconds: float) -> int:
+        """A renewal is about to be sent; returns the echo that it is to carry."""
+        self.safe_s = max(self.safe_s, self._received_s + seconds)
+        return self._echo_ns
+
+    def is_over(self, now_s: float, margin_s: float) -> bool:
+        """Nothing that the leases allowed can be running any more."""
+        return now_s > self.safe_s + margin_s
