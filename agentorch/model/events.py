@@ -315,6 +315,7 @@ class RankEnded(_Event, tag="rank-ended", frozen=True, kw_only=True):
     signal: int | None = None
     message: str = ""
     usage: Usage = Usage()
+    result: str = ""
 
 
 class JobStopping(_Event, tag="job-stopping", frozen=True, kw_only=True):

@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 
 from agentorch.core import fairshare, money
+from agentorch.core.decide import ranks
 from agentorch.core.decide.jobs import end
+from agentorch.core.decide.ranks import true_cause
 from agentorch.core.turn import Turn
 from agentorch.model import commands as cmd
 from agentorch.model import events as ev
@@ -26,27 +28,34 @@ from agentorch.model.jobs import (
 )
 
 
-def _live(turn: Turn, job_id: str, attempt: int) -> tuple[Job, Attempt] | None:
+def _live(turn: Turn, job_id: str, attempt: int, rank: int) -> tuple[Job, Attempt] | None:
     """The job and its live attempt, if the report is about that one: reports may come twice, or late."""
     job = turn.facts.jobs.get(job_id)
-    if job is None or job.state not in ON_WORKER or job.attempts_made != attempt:
+    if job is None or job.state not in ON_WORKER or job.attempts_made != attempt or rank >= job.spec.gang:
         return None
     return job, job.attempts[-1]
 
 
 def report_running(turn: Turn, command: cmd.ReportRunning) -> None:
-    found = _live(turn, command.job, command.attempt)
-    if found is not None and found[1].started_ms is None:
+    found = _live(turn, command.job, command.attempt, command.rank)
+    if found is None or found[1].started_ms is not None:
+        return
+    if not found[1].ranks or ranks.runs(turn, found[0], command.rank):
         turn.emit(ev.AttemptRunning(at_ms=turn.now_ms, job=command.job, attempt=command.attempt))
 
 
 def report_ended(turn: Turn, command: cmd.ReportEnded) -> None:
-    found = _live(turn, command.job, command.attempt)
+    found = _live(turn, command.job, command.attempt, command.rank)
     if found is None:
         return
     job, attempt = found
-    cause = _cause(job, command)
-    started_ms = attempt.started_ms or command.started_ms
+    if attempt.ranks:
+        whole = ranks.ended(turn, job, command)
+        if whole is None:
+            return
+        command, cause, started_ms = whole, whole.cause, whole.started_ms
+    else:
+        cause, started_ms = true_cause(job, command), attempt.started_ms or command.started_ms
     ran_ms = max(0, command.ended_ms - started_ms) if started_ms is not None else 0
     turn.emit(
         ev.AttemptEnded(
@@ -62,6 +71,7 @@ def report_ended(turn: Turn, command: cmd.ReportEnded) -> None:
             usage=command.usage,
             cost_usd_micros=_cost(attempt, ran_ms),
             charge=fairshare.settlement(turn.facts, attempt, command.ended_ms),
+            result=command.result,
         )
     )
     after(turn, job, cause)
@@ -71,16 +81,6 @@ def report_ended(turn: Turn, command: cmd.ReportEnded) -> None:
 def _cost(attempt: Attempt, ran_ms: int) -> int:
     """What the attempt cost, rounded up. An unknown price costs what is known: nothing is invented."""
     return money.cost_of(attempt.price_usd_micros_per_hour, ran_ms) or 0
-
-
-def _cause(job: Job, command: cmd.ReportEnded) -> Cause:
-    """The truth: work that completed was not stopped, however late a stop came; else the stop that we ordered is why.
-
-    A program may handle the stop signal and exit with a code of its own: that is still our stop.
-    """
-    if job.stop_cause is None or command.cause in (Cause.completed, Cause.exec_failed, Cause.timeout, Cause.oom):
-        return command.cause
-    return job.stop_cause
 
 
 def after(turn: Turn, job: Job, cause: Cause) -> None:

@@ -130,6 +130,7 @@ def rank_ended(state: State, event: ev.RankEnded) -> None:
     rank.ended_ms = event.ended_ms
     rank.exit_code, rank.signal, rank.cause = event.exit_code, event.signal, event.cause
     rank.message, rank.usage = event.message, event.usage
+    attempt.result = event.result if event.rank == 0 else attempt.result
     if event.cause is not Cause.completed and attempt.failed_rank is None:
         attempt.failed_rank = event.rank
 
