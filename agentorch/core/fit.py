@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from agentorch.core.facts import Facts
 from agentorch.model import limits
-from agentorch.model.fleet import Pool, PoolSpec, Worker, WorkerState
+from agentorch.model.fleet import NodeState, Pool, PoolSpec, Worker, WorkerState
 from agentorch.model.jobs import Constraints, Job, Resources
 
 
@@ -56,7 +56,12 @@ def gpu_matches(shape: Resources, need: Resources) -> bool:
 
 def takes_work(worker: Worker) -> bool:
     """Whether anything new may be placed on the worker at all."""
-    return worker.state is WorkerState.up and not worker.cordoned and not worker.suspect
+    return (
+        worker.state is WorkerState.up
+        and worker.node_state is NodeState.up
+        and not worker.cordoned
+        and not worker.suspect
+    )
 
 
 def has_room(worker: Worker, need: Resources) -> bool:

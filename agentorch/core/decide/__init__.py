@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agentorch.core.decide import attempts, clock, fleet, health, jobs, supervision
+from agentorch.core.decide import attempts, clock, fleet, health, jobs, nodes, supervision
 from agentorch.core.state import State
 from agentorch.core.turn import Turn
 from agentorch.errors import Refused
@@ -16,6 +16,7 @@ HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     **jobs.HANDLERS,
     **attempts.HANDLERS,
     **fleet.HANDLERS,
+    **nodes.HANDLERS,
     **health.HANDLERS,
     **clock.HANDLERS,
     **supervision.HANDLERS,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agentorch.core import fit, money
-from agentorch.core.decide import supervision
+from agentorch.core.decide import nodes, supervision
 from agentorch.core.decide.fleet import settle
 from agentorch.core.decide.jobs import end, stop
 from agentorch.core.placement import job_obstacle, pool_obstacle
@@ -15,7 +15,7 @@ from agentorch.core.turn import Turn
 from agentorch.model import commands as cmd
 from agentorch.model import events as ev
 from agentorch.model import limits
-from agentorch.model.fleet import WorkerState
+from agentorch.model.fleet import Pool, WorkerState
 from agentorch.model.jobs import WAITING, Attempt, Cause, Job, JobState
 
 #: A reservation is extended by this much at a time, when this little of it is left.
@@ -32,14 +32,18 @@ def tick(turn: Turn, command: cmd.Tick) -> None:
     _give_up_waiting(turn)
     _pay_on(turn)
     _drop_idle_reservations(turn)
+    nodes.tick(turn)
     for name, pool in list(turn.facts.pools.items()):
-        if pool.target != len(pool.workers) or any(
-            turn.facts.workers[worker].state is WorkerState.retiring for worker in pool.workers
-        ):
+        if not pool.spec.elastic and _is_unsettled(turn, pool):
             settle(turn, name)
         if pool.spec.max_workers == 0 and not pool.workers:
             turn.emit(ev.PoolRemoved(at_ms=turn.now_ms, pool=name))
     supervision.tick(turn)
+
+
+def _is_unsettled(turn: Turn, pool: Pool) -> bool:
+    workers = (turn.facts.workers[name] for name in pool.workers)
+    return pool.target != len(pool.workers) or any(worker.state is WorkerState.retiring for worker in workers)
 
 
 def _give_up_waiting(turn: Turn) -> None:

@@ -7,12 +7,15 @@ from typing import Any
 
 import msgspec
 
+from agentorch.core.decide import nodes
+from agentorch.core.decide.nodes import retire
 from agentorch.core.facts import RULES_VERSION, Facts
+from agentorch.core.nodes import asks_for_nodes, may_use
 from agentorch.core.turn import Turn
 from agentorch.errors import Refused
 from agentorch.model import commands as cmd
 from agentorch.model import events as ev
-from agentorch.model.fleet import Pool, Worker, WorkerState
+from agentorch.model.fleet import Pool, PoolSpec, Worker, WorkerState
 
 
 def start_runtime(turn: Turn, command: cmd.StartRuntime) -> int:
@@ -46,15 +49,34 @@ def configure_pool(turn: Turn, command: cmd.ConfigurePool) -> None:
     if not 0 <= spec.min_workers <= spec.max_workers:
         raise Refused("invalid", f"pool {spec.name}: min_workers {spec.min_workers} > max_workers {spec.max_workers}")
     pool = turn.facts.pools.get(spec.name)
+    if pool is not None:
+        _check_move(turn.facts, pool, spec)
     if pool is None or pool.spec != spec or turn.facts.pool_devices.get(spec.name) != list(command.devices):
         turn.emit(ev.PoolConfigured(at_ms=turn.now_ms, spec=spec, devices=command.devices))
     target = spec.workers if pool is None else pool.target
     _resize(turn, spec.name, min(max(target, spec.min_workers), spec.max_workers), "config")
     for name in list(turn.facts.pools[spec.name].workers):
         worker = turn.facts.workers[name]
-        if worker.shape != spec.shape and worker.state is WorkerState.up:
+        if worker.state is WorkerState.up and (worker.shape != spec.shape or not _may_stay(turn.facts, worker, spec)):
             retire(turn, worker.id, "config")
     settle(turn, spec.name)
+
+
+def _check_move(facts: Facts, pool: Pool, spec: PoolSpec) -> None:
+    """Work can't follow its pool to another executor: whoever started it has to end it."""
+    busy = sum(len(facts.workers[name].running) for name in pool.workers)
+    if pool.spec.executor != spec.executor and busy:
+        raise Refused(
+            "conflict",
+            f"pool {spec.name} can't move from executor {pool.spec.executor} to {spec.executor} while {busy} jobs run "
+            "there; let them end, or give the new pool another name",
+        )
+
+
+def _may_stay(facts: Facts, worker: Worker, spec: PoolSpec) -> bool:
+    """Whether the worker lives where the pool's workers are to be from now on."""
+    node = facts.nodes.get(worker.node)
+    return may_use(node, spec) if node is not None and spec.elastic else node is None and not spec.elastic
 
 
 def remove_pool(turn: Turn, command: cmd.RemovePool) -> None:
@@ -105,7 +127,10 @@ def _resize(turn: Turn, name: str, workers: int, by: str) -> None:
     staying = [turn.facts.workers[worker] for worker in pool.workers]
     staying = [worker for worker in staying if worker.state is WorkerState.up]
     surplus = len(staying) - workers
-    if surplus > 0:
+    if pool.spec.elastic:
+        for _ in range(surplus):
+            retire(turn, nodes.next_to_go(turn.facts, pool), by)
+    elif surplus > 0:
         # Cordoned ones first, then the emptiest, then the newest: the least work is in the way.
         newest_first = staying[::-1]
         order = sorted(newest_first, key=lambda w: (not w.cordoned, len(w.running), bool(w.reserved_for)))
@@ -113,14 +138,15 @@ def _resize(turn: Turn, name: str, workers: int, by: str) -> None:
             retire(turn, worker.id, by)
 
 
-def retire(turn: Turn, worker: str, by: str) -> None:
-    turn.emit(ev.WorkerRetired(at_ms=turn.now_ms, worker=worker, by=by))
-
-
 def settle(turn: Turn, name: str) -> None:
     """Let workers follow what is wanted: retired ones that are empty go, and missing ones come."""
     facts = turn.facts
     pool = facts.pools[name]
+    if pool.spec.elastic:
+        nodes.settle(turn, name)
+        if asks_for_nodes(pool.spec):
+            nodes.provision(turn, pool.spec.executor, pool.spec.node_type)
+        return
     for worker in list(pool.workers):
         found = facts.workers[worker]
         if found.state is WorkerState.retiring and not found.running:

@@ -1,0 +1,362 @@
+"""Nodes that come, go and fail; workers of elastic pools put on them; and how many nodes are asked for.
+
+Numbers are ordered, and nodes are let go by name: which of them go is never left to whoever provides them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from agentorch.core.decide.jobs import stop
+from agentorch.core.facts import Facts
+from agentorch.core.fit import describe
+from agentorch.core.nodes import (
+    Space,
+    asks_for_nodes,
+    group_key,
+    lacking,
+    missing,
+    pools_of,
+    room_on,
+    standing,
+    too_big,
+)
+from agentorch.core.turn import Turn
+from agentorch.errors import Refused
+from agentorch.model import commands as cmd
+from agentorch.model import events as ev
+from agentorch.model import limits
+from agentorch.model.attempts import NodeInfo
+from agentorch.model.fleet import Node, NodeGroup, NodeState, Pool, Worker, WorkerState
+from agentorch.model.jobs import Cause, Tier
+
+# -- what executors list
+
+
+def report_nodes(turn: Turn, command: cmd.ReportNodes) -> None:
+    """Record what changed; then workers follow.
+
+    A node that is not listed any more is gone: at once when nothing runs there, else it is down until that has ended.
+    """
+    facts = turn.facts
+    for info in command.nodes:
+        known = facts.nodes.get(info.id)
+        if known is not None and known.executor != command.executor:
+            raise Refused("conflict", f"node {info.id!r} of {command.executor} is one of {known.executor} already")
+    for info in command.nodes:
+        known = facts.nodes.get(info.id)
+        if _is_news(known, info):
+            turn.emit(_seen(turn, command.executor, info))
+    listed = {info.id for info in command.nodes}
+    for node in list(facts.nodes.values()):
+        if node.executor == command.executor and node.id not in listed and node.state is not NodeState.down:
+            _vanished(turn, node)
+    _follow(turn, command.executor)
+
+
+def _is_news(known: Node | None, info: NodeInfo) -> bool:
+    """Whether anything changed but words and the last second of a notice."""
+    if known is None:
+        return info.state is not NodeState.down
+    before, after = known.notice_ms, info.notice_ms
+    moved = (before is None) != (after is None) or abs((before or 0) - (after or 0)) > limits.SECOND_MS
+    names = ("type", "address", "labels", "cpu_milli", "memory_bytes", "devices", "device_names", "device_memory_bytes")
+    return moved or known.reported is not info.state or any(getattr(known, one) != getattr(info, one) for one in names)
+
+
+def _seen(turn: Turn, executor: str, info: NodeInfo) -> ev.NodeSeen:
+    return ev.NodeSeen(
+        at_ms=turn.now_ms,
+        node=info.id,
+        executor=executor,
+        type=info.type,
+        address=info.address,
+        labels=info.labels,
+        cpu_milli=info.cpu_milli,
+        memory_bytes=info.memory_bytes,
+        devices=info.devices,
+        device_names=info.device_names,
+        device_memory_bytes=info.device_memory_bytes,
+        state=info.state,
+        problem=info.problem[: limits.REASON_MAX_CHARS],
+        notice_ms=info.notice_ms,
+    )
+
+
+def _vanished(turn: Turn, node: Node) -> None:
+    if any(turn.facts.workers[name].running for name in node.workers):
+        info = NodeInfo(
+            id=node.id,
+            type=node.type,
+            address=node.address,
+            labels=node.labels,
+            cpu_milli=node.cpu_milli,
+            memory_bytes=node.memory_bytes,
+            devices=node.devices,
+            device_names=node.device_names,
+            device_memory_bytes=node.device_memory_bytes,
+            state=NodeState.down,
+            problem="it is not listed any more",
+        )
+        turn.emit(_seen(turn, node.executor, info))
+    else:
+        for name in list(node.workers):
+            turn.emit(ev.WorkerRemoved(at_ms=turn.now_ms, worker=name))
+        turn.emit(ev.NodeRemoved(at_ms=turn.now_ms, node=node.id))
+
+
+def _follow(turn: Turn, executor: str) -> None:
+    """Workers leave nodes that are on their way out, and are put on those that came."""
+    facts = turn.facts
+    for node in facts.nodes.values():
+        if node.executor == executor:
+            _leave(turn, node)
+    for name, pool in facts.pools.items():
+        if pool.spec.elastic and pool.spec.executor == executor:
+            settle(turn, name)
+    _forget_dead_nodes(turn)
+    for key in _groups(facts):
+        if key[0] == executor:
+            provision(turn, *key)
+
+
+def _leave(turn: Turn, node: Node) -> None:
+    """Retire the workers of a node that is on its way out, and those that it has no room for any more."""
+    facts = turn.facts
+    reason = ""
+    if node.state is NodeState.draining:
+        taken = "its node is taken away" if node.notice_ms is not None else "its node is on its way out"
+        reason = f"{taken}: {node.problem}" if node.problem else taken
+    for name in reversed(list(node.workers)):
+        if facts.workers[name].state is WorkerState.up and (reason or _is_overfull(facts, node, facts.workers[name])):
+            retire(turn, name, "node", reason or "its node has less than it had")
+
+
+def _is_overfull(facts: Facts, node: Node, worker: Worker) -> bool:
+    if node.state is not NodeState.up:
+        return False  # what a node in doubt has is not known
+    room = room_on(facts, node, standing_only=True)
+    return room.cpu_milli < 0 or room.memory_bytes < 0 or not set(worker.devices) <= set(node.devices)
+
+
+def retire(turn: Turn, worker: str, by: str, reason: str = "") -> None:
+    turn.emit(ev.WorkerRetired(at_ms=turn.now_ms, worker=worker, by=by, reason=reason))
+
+
+# -- workers
+
+
+def settle(turn: Turn, name: str) -> None:
+    """Let the workers of an elastic pool follow what is wanted: those that may go do, and missing ones get a place."""
+    facts = turn.facts
+    pool = facts.pools[name]
+    for worker in list(pool.workers):
+        found = facts.workers[worker]
+        if found.state is not WorkerState.up and not found.running:
+            turn.emit(ev.WorkerRemoved(at_ms=turn.now_ms, worker=worker))
+    count = lacking(facts, pool)
+    space = Space(facts, pool.spec) if count else None
+    for _ in range(count):
+        spot = space.place(pool.spec.shape) if space is not None else None
+        if spot is None:
+            break
+        node, devices = spot
+        turn.emit(
+            ev.WorkerAdded(
+                at_ms=turn.now_ms,
+                worker=f"{name}-{pool.next_worker}",
+                pool=name,
+                node=node,
+                shape=pool.spec.shape,
+                devices=devices,
+            )
+        )
+
+
+def next_to_go(facts: Facts, pool: Pool) -> str:
+    """The worker that a shrinking pool retires next: one that is cordoned or empty, on the node that is nearest to
+    being empty, so that whole nodes become free; of several the newest."""
+
+    def rank(name: str) -> tuple[bool, bool, int, int, bool]:
+        worker = facts.workers[name]
+        node = facts.nodes.get(worker.node)
+        beside = [facts.workers[other] for other in node.workers] if node is not None else [worker]
+        staying = sum(1 for other in beside if other.state is WorkerState.up)
+        jobs = sum(len(other.running) for other in beside)
+        return not worker.cordoned, bool(worker.running), jobs, staying, bool(worker.reserved_for)
+
+    return min((name for name in reversed(pool.workers) if facts.workers[name].state is WorkerState.up), key=rank)
+
+
+# -- how many nodes
+
+
+def _groups(facts: Facts) -> list[tuple[str, str]]:
+    """(executor, type) of nodes that a pool asks for, or once asked for."""
+    asked = [(group.executor, group.type) for group in facts.node_groups.values() if group.wanted is not None]
+    specs = [pool.spec for pool in facts.pools.values() if asks_for_nodes(pool.spec)]
+    return list(dict.fromkeys([*asked, *((spec.executor, spec.node_type) for spec in specs)]))
+
+
+def provision(turn: Turn, executor: str, node_type: str) -> None:
+    """Ask for as many nodes as workers need, when that is not what was asked for, or did not come."""
+    facts = turn.facts
+    group = facts.node_groups.get(group_key(executor, node_type))
+    there = standing(facts, executor, node_type)
+    needed = there + missing(facts, executor, node_type)
+    wanted = group.wanted if group is not None else None
+    changed = needed != (there if wanted is None else wanted)
+    waits = group is not None and group.since_ms is not None
+    backs_off = group is not None and turn.now_ms < group.retry_ms
+    if changed or (there < needed and not waits):
+        if not backs_off or (wanted is not None and needed < wanted):
+            turn.emit(ev.NodesWanted(at_ms=turn.now_ms, executor=executor, node_type=node_type, nodes=needed))
+    elif group is not None and _is_late(facts, group, turn.now_ms):
+        fail(turn, executor, node_type, f"no node of type {node_type} came in time")
+    _check_size(turn, executor, node_type)
+
+
+def _is_late(facts: Facts, group: NodeGroup, now_ms: int) -> bool:
+    if group.since_ms is None:
+        return False
+    patience_ms = [pool.spec.provision_timeout_ms for pool in pools_of(facts, group.executor, group.type)]
+    return now_ms >= group.since_ms + max(patience_ms, default=limits.PROVISION_TIMEOUT_MS)
+
+
+def _check_size(turn: Turn, executor: str, node_type: str) -> None:
+    """More nodes never help a worker that is bigger than one: that is a failure like any other, and ends like it."""
+    facts = turn.facts
+    group = facts.node_groups.get(group_key(executor, node_type))
+    pool = too_big(facts, executor, node_type)
+    if pool is None or group is None or turn.now_ms < group.retry_ms:
+        return
+    need = describe(pool.spec.shape)
+    fail(turn, executor, node_type, f"a worker of {pool.spec.name} needs {need}: a node of type {node_type} has less")
+
+
+def report_provisioning(turn: Turn, command: cmd.ReportProvisioning) -> None:
+    """An order failed. Nodes that were to go stay for now; so do those that are not there any more."""
+    if group_key(command.executor, command.node_type) not in turn.facts.node_groups:
+        return
+    nodes = turn.facts.nodes
+    kept = tuple(name for name in command.remove if name in nodes and nodes[name].released)
+    fail(turn, command.executor, command.node_type, command.error, kept)
+    provision(turn, command.executor, command.node_type)
+
+
+def fail(turn: Turn, executor: str, node_type: str, error: str, kept: tuple[str, ...] = ()) -> None:
+    """Back off; after too many failures in a row, want no more than there is (G12)."""
+    facts = turn.facts
+    failures = facts.node_groups[group_key(executor, node_type)].failures + 1
+    turn.emit(
+        ev.ProvisioningFailed(
+            at_ms=turn.now_ms,
+            executor=executor,
+            node_type=node_type,
+            error=error[: limits.REASON_MAX_CHARS],
+            failures=failures,
+            retry_ms=turn.now_ms + backoff_ms(failures),
+            kept=kept,
+        )
+    )
+    most = facts.settings.pool_failed_starts_pause
+    why = f"G12: nodes of type {node_type} failed {failures} times in a row: {error}"[: limits.REASON_MAX_CHARS]
+    short = [pool for pool in pools_of(facts, executor, node_type) if not pool.paused and lacking(facts, pool)]
+    if failures >= most:
+        for pool in short:
+            _give_up(turn, pool, why)
+    if failures == most and not short:
+        turn.emit(ev.AlertRaised(at_ms=turn.now_ms, code="provisioning-failed", text=why, by="guardrail"))
+
+
+def backoff_ms(failures: int) -> int:
+    """Doubles with each failure in a row, up to a cap."""
+    return min(limits.PROVISION_BACKOFF_MS << min(failures - 1, 20), limits.PROVISION_BACKOFF_CAP_MS)
+
+
+def _give_up(turn: Turn, pool: Pool, why: str) -> None:
+    """A pool with workers makes do with them; one without is paused for a person to look at."""
+    name = pool.spec.name
+    up = sum(1 for worker in pool.workers if turn.facts.workers[worker].state is WorkerState.up)
+    if up:
+        turn.emit(ev.PoolScaled(at_ms=turn.now_ms, pool=name, workers=up, by="guardrail"))
+        text = f"{name} makes do with {up} workers. {why}"
+    else:
+        turn.emit(ev.PoolPaused(at_ms=turn.now_ms, pool=name, paused=True, by="guardrail", reason=why))
+        text = f"{name} is paused. {why}"
+    turn.emit(ev.AlertRaised(at_ms=turn.now_ms, code="provisioning-failed", text=text, by="guardrail"))
+
+
+# -- what time brings
+
+
+def tick(turn: Turn) -> None:
+    """Work leaves what is to go, workers follow what is wanted, empty nodes are let go."""
+    facts = turn.facts
+    elastic = [name for name, pool in facts.pools.items() if pool.spec.elastic]
+    if not elastic and not facts.nodes and not facts.node_groups:
+        return
+    for node in facts.nodes.values():
+        if node.notice_ms is not None:
+            _interrupt_before(turn, node, node.notice_ms)
+    for name in elastic:
+        _end_drains(turn, facts.pools[name])
+        settle(turn, name)
+    _forget_dead_nodes(turn)
+    for key in _groups(facts):
+        provision(turn, *key)
+        _release(turn, *key)
+
+
+def _interrupt_before(turn: Turn, node: Node, notice_ms: int) -> None:
+    """Whatever runs there is stopped so early that it has its whole grace: it saves itself, and goes on elsewhere."""
+    facts = turn.facts
+    for job in [facts.jobs[job] for name in node.workers for job in facts.workers[name].running]:
+        if job.stop_cause is None and turn.now_ms >= notice_ms - job.spec.grace_ms - limits.NOTICE_MARGIN_MS:
+            stop(turn, job.id, Cause.interruption, "node")
+
+
+def _end_drains(turn: Turn, pool: Pool) -> None:
+    """What still runs on a retired worker after the pool's drain grace goes on elsewhere, if it may be stopped."""
+    facts = turn.facts
+    for name in pool.workers:
+        worker = facts.workers[name]
+        retired_ms = worker.retired_ms
+        if worker.state is not WorkerState.retiring or retired_ms is None:
+            continue
+        if turn.now_ms < retired_ms + pool.spec.drain_grace_ms:
+            continue
+        for job in [facts.jobs[job] for job in worker.running]:
+            if job.stop_cause is None and job.spec.preemptible and job.spec.tier is not Tier.realtime:
+                stop(turn, job.id, Cause.interruption, "drain")
+
+
+def _forget_dead_nodes(turn: Turn) -> None:
+    for node in list(turn.facts.nodes.values()):
+        if node.state is NodeState.down and not node.workers:
+            turn.emit(ev.NodeRemoved(at_ms=turn.now_ms, node=node.id))
+
+
+def _release(turn: Turn, executor: str, node_type: str) -> None:
+    """Let go of each node that is empty though everybody has had a chance to use it.
+
+    Only where nodes were asked for, or of those that our workers left: others are not ours to give away.
+    """
+    facts = turn.facts
+    group = facts.node_groups.get(group_key(executor, node_type))
+    if group is None or turn.now_ms < group.retry_ms:
+        return
+    for node in list(facts.nodes.values()):
+        mine = node.executor == executor and node.type == node_type
+        if mine and node.state is NodeState.up and not node.workers and (node.hosted or group.wanted is not None):
+            left = standing(facts, executor, node_type) - 1 + missing(facts, executor, node_type)
+            turn.emit(
+                ev.NodeReleased(at_ms=turn.now_ms, node=node.id, executor=executor, node_type=node_type, nodes=left)
+            )
+
+
+HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
+    cmd.ReportNodes: report_nodes,
+    cmd.ReportProvisioning: report_provisioning,
+}
