@@ -1,7 +1,7 @@
 """Probes: what each kind of device says of itself, now. A probe stamps no time and keeps no past; the sampler does.
 
-A field that could not be read is None, and `error` says why. A device that is there is never left out because it is
-hard to read: what can't be read counts as busy further up.
+A field that could not be read is None, and `error` says why; what a device does not have is None too, and no error. A
+device that is there is never left out because it is hard to read: what can't be read counts as busy further up.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
+import msgspec
 import psutil
 
 from agentorch.model.observation import DeviceSample
-
-Value = TypeVar("Value")
+from agentorch.telemetry.nvml import Reader, XidLog, throttles
 
 RETRY_DRIVER_S = 60.0  # a driver may be installed, or loaded, while we run
 
@@ -69,8 +69,11 @@ class HostProbe:
             utilization_percent=self._utilization(errors),
             memory_used_bytes=memory.total - memory.available,
             memory_total_bytes=memory.total,
-            pressure_percent=self._some_avg10("cpu", errors),
-            memory_pressure_percent=self._some_avg10("memory", errors),
+            pressure_percent=self._avg10("cpu", "some", errors),
+            memory_pressure_percent=self._avg10("memory", "some", errors),
+            io_pressure_percent=self._avg10("io", "some", errors),
+            memory_stall_percent=self._avg10("memory", "full", errors),
+            io_stall_percent=self._avg10("io", "full", errors),
             error="; ".join(errors),
         )
         return [sample]
@@ -87,13 +90,14 @@ class HostProbe:
         idle_share = float(idle - before[1]) / float(total - before[0])
         return min(100.0, max(0.0, 100.0 * (1.0 - idle_share)))
 
-    def _some_avg10(self, resource: str, errors: list[str]) -> float | None:
+    def _avg10(self, resource: str, kind: str, errors: list[str]) -> float | None:
         """`some avg10=0.68 avg60=...` -> 0.68. Kernels without PSI have no such file."""
         try:
-            first = (self._pressure / resource).read_text(encoding="ascii").split("\n", 1)[0]
-            return float(dict(field.split("=") for field in first.split()[1:])["avg10"])
-        except (OSError, ValueError, KeyError) as error:
-            errors.append(f"{resource} pressure: {error}")
+            lines = (self._pressure / resource).read_text(encoding="ascii").splitlines()
+            fields = next(line.split() for line in lines if line.startswith(f"{kind} "))
+            return float(dict(field.split("=") for field in fields[1:])["avg10"])
+        except (OSError, ValueError, KeyError, StopIteration) as error:
+            errors.append(f"{resource} pressure, {kind}: {error}")
             return None
 
 
@@ -111,6 +115,8 @@ class NvmlProbe:
         self._ready = False
         self._seen = False
         self._next_try_s: float | None = None
+        self._xids: XidLog | None = None
+        self._names: dict[int, tuple[str, str]] = {}  # index -> UUID and name, as it was last read
 
     def sample(self) -> list[DeviceSample]:
         """Raises NVMLError when devices were there before and NVML does not answer now."""
@@ -123,11 +129,14 @@ class NvmlProbe:
             count = nvml.nvmlDeviceGetCount()
         except nvml.NVMLError as error:
             count, failure = 0, error
+        assert self._xids is not None, "there is one once the driver answered"
+        self._xids.take()
         for index in range(count):
             try:
-                samples += self._device(index)
+                samples += self._device(index, self._xids)
             except nvml.NVMLError as error:  # it fell off the bus: its last sample grows old, the others are fine
                 failure = error
+                samples += self._fallen(index, self._xids, error)
         if failure is not None:
             self._ready = False  # the next sample connects again
             if not samples:
@@ -153,22 +162,40 @@ class NvmlProbe:
             self._next_try_s = now_s + RETRY_DRIVER_S
             return False
         self._ready = True
+        if self._xids is None:
+            self._xids = XidLog(self._nvml)
         return True
 
-    def _device(self, index: int) -> list[DeviceSample]:
+    def _fallen(self, index: int, xids: XidLog, error: Exception) -> list[DeviceSample]:
+        """All that is left to say of a GPU that can't be read: the errors that its driver reported, if any."""
+        uuid, name = self._names.get(index, ("", ""))
+        count = xids.count(uuid)
+        if not count:
+            return []
+        newest = xids.newest(uuid)
+        return [
+            DeviceSample(
+                id=uuid, kind="gpu", name=name, node=self._node, xid_count=count, xids=newest, error=f"device: {error}"
+            )
+        ]
+
+    def _device(self, index: int, xids: XidLog) -> list[DeviceSample]:
         """The GPU, then its slices. A GPU that fell off the bus can't even say its name: that raises."""
         nvml = self._nvml
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
         uuid = _text(nvml.nvmlDeviceGetUUID(handle))
-        read = _Reader(nvml.NVMLError)
+        read = Reader(nvml)
         memory = read("memory", lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
         rates = read("utilization", lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
         limit = read("power limit", lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle))
         power = read("power", lambda: nvml.nvmlDeviceGetPowerUsage(handle))
+        name = _text(read("name", lambda: nvml.nvmlDeviceGetName(handle)) or "")
+        self._names[index] = (uuid, name)
+        read.maybe("xids", lambda: xids.listen(handle, uuid))
         sample = DeviceSample(
             id=uuid,
             kind="gpu",
-            name=_text(read("name", lambda: nvml.nvmlDeviceGetName(handle)) or ""),
+            name=name,
             node=self._node,
             utilization_percent=None if rates is None else float(rates.gpu),
             memory_used_bytes=None if memory is None else int(memory.used),
@@ -179,9 +206,38 @@ class NvmlProbe:
             power_watts=None if power is None else power / 1000,
             power_limit_watts=None if limit is None else limit / 1000,
             processes=self._processes(handle, read),
+            xid_count=xids.count(uuid),
+            xids=xids.newest(uuid),
+        )
+        sample = self._with_health(sample, handle, read)
+        return [sample, *self._slices(handle, uuid)]
+
+    def _with_health(self, sample: DeviceSample, handle: Any, read: Reader) -> DeviceSample:
+        """With what tells a sick GPU from a well one; most consumer cards have only some of it."""
+        nvml = self._nvml
+        rows = read.maybe("remapped rows", lambda: nvml.nvmlDeviceGetRemappedRows(handle))
+        limit = read.maybe(
+            "temperature limit",
+            lambda: nvml.nvmlDeviceGetTemperatureThreshold(handle, nvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN),
+        )
+        clocks = read.maybe("clocks", lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+
+        def ecc(counter: int) -> int | None:
+            return read.maybe(
+                "ecc", lambda: int(nvml.nvmlDeviceGetTotalEccErrors(handle, nvml.NVML_DOUBLE_BIT_ECC, counter))
+            )
+
+        return msgspec.structs.replace(
+            sample,
+            temperature_limit_c=None if limit is None else float(limit),
+            energy_mj=read.maybe("energy", lambda: int(nvml.nvmlDeviceGetTotalEnergyConsumption(handle))),
+            throttled=None if clocks is None else throttles(clocks),
+            ecc_uncorrected=ecc(nvml.NVML_VOLATILE_ECC),
+            ecc_uncorrected_ever=ecc(nvml.NVML_AGGREGATE_ECC),
+            rows_pending=None if rows is None else bool(rows[2]),
+            rows_failed=None if rows is None else bool(rows[3]),
             error=read.error,
         )
-        return [sample, *self._slices(handle, uuid)]
 
     def _slices(self, parent: Any, parent_uuid: str) -> list[DeviceSample]:
         nvml = self._nvml
@@ -202,7 +258,7 @@ class NvmlProbe:
 
     def _slice(self, handle: Any, parent_uuid: str) -> DeviceSample:
         nvml = self._nvml
-        read = _Reader(nvml.NVMLError)
+        read = Reader(nvml)
         memory = read("memory", lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
         return DeviceSample(
             id=_text(nvml.nvmlDeviceGetUUID(handle)),
@@ -216,28 +272,9 @@ class NvmlProbe:
             error="; ".join(filter(None, (read.error, "utilization: NVML has none for slices"))),
         )
 
-    def _processes(self, handle: Any, read: _Reader) -> tuple[int, ...]:
+    def _processes(self, handle: Any, read: Reader) -> tuple[int, ...]:
         running = read("processes", lambda: self._nvml.nvmlDeviceGetComputeRunningProcesses(handle))
         return tuple(sorted(process.pid for process in running or ()))
-
-
-class _Reader:
-    """Reads a field, or remembers why it can't be read."""
-
-    def __init__(self, kind: type[Exception]) -> None:
-        self._kind = kind
-        self._errors: list[str] = []
-
-    def __call__(self, field: str, call: Callable[[], Value]) -> Value | None:
-        try:
-            return call()
-        except self._kind as error:
-            self._errors.append(f"{field}: {error}")
-            return None
-
-    @property
-    def error(self) -> str:
-        return "; ".join(self._errors)
 
 
 def _text(value: str | bytes) -> str:

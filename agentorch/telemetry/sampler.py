@@ -81,6 +81,25 @@ class Sampler:
         with self._lock:
             return list(self._history.get(device, ()))
 
+    def energy_mj(self, devices: Sequence[str]) -> int | None:
+        """What these GPUs have drawn together since their drivers were loaded, by now, in millijoules.
+
+        None when it is unknown for any of them: slices have no counter. Reckoned from the newest samples, with what
+        has been drawn since at the power they showed, so that nobody waits for a driver.
+        """
+        now_ms = self._clock()
+        total = 0.0
+        with self._lock:
+            for device in devices:
+                sample = self._latest.get(device)
+                if sample is None or sample.energy_mj is None or sample.power_watts is None:
+                    return None
+                age_ms = max(0, now_ms - sample.at_ms)
+                if age_ms > limits.STALE_LOCAL_MS:
+                    return None
+                total += sample.energy_mj + sample.power_watts * age_ms
+        return round(total) if devices else None
+
     def problems(self) -> list[str]:
         """What went wrong with each probe the last time, if anything did."""
         return [source.problem for source in self._sources if source.problem]

@@ -8,6 +8,7 @@ import psutil
 import pytest
 from pynvml import NVMLError
 
+from agentorch.model import limits
 from agentorch.model.observation import DeviceSample
 from agentorch.telemetry.probe import RETRY_DRIVER_S, FakeProbe, HostProbe, NullProbe, NvmlProbe
 from tests.telemetry.drivers import MIB, Driver
@@ -15,13 +16,15 @@ from tests.telemetry.drivers import MIB, Driver
 
 def test_this_machine_says_how_it_is(tmp_path: Path) -> None:
     (tmp_path / "cpu").write_text("some avg10=12.50 avg60=1.04 avg300=0.94 total=24141963\nfull avg10=0.00\n")
+    (tmp_path / "io").write_text("some avg10=7.00 avg60=1.04 avg300=0.94 total=5\nfull avg10=3.25 avg60=0.00\n")
     probe = HostProbe(pressure=tmp_path)
     (first,) = probe.sample()
     assert (first.id, first.kind) == ("cpu", "cpu")
     assert first.utilization_percent is None
     assert "two samples" in first.error
     assert first.pressure_percent == 12.5
-    assert first.memory_pressure_percent is None
+    assert (first.io_pressure_percent, first.io_stall_percent) == (7.0, 3.25)
+    assert (first.memory_pressure_percent, first.memory_stall_percent) == (None, None)
     assert "memory pressure" in first.error
     assert first.memory_total_bytes == psutil.virtual_memory().total
     assert first.memory_used_bytes is not None
@@ -53,6 +56,14 @@ def test_gpus_say_what_they_can() -> None:
         power_watts=250.5,
         power_limit_watts=700.0,
         processes=(7, 9),
+        temperature_limit_c=87.0,
+        energy_mj=5_000_000,
+        throttled=(),
+        ecc_uncorrected=0,
+        ecc_uncorrected_ever=2,
+        rows_pending=False,
+        rows_failed=False,
+        xid_count=0,
     )
     assert (piece.id, piece.kind, piece.parent) == ("MIG-1", "mig", "GPU-0")
     assert piece.utilization_percent is None
@@ -60,6 +71,71 @@ def test_gpus_say_what_they_can() -> None:
     assert shy.power_watts is None
     assert shy.error.startswith("power: ")
     assert shy.temperature_c == 61.0
+    unknown = (shy.energy_mj, shy.ecc_uncorrected, shy.rows_failed, shy.xid_count, shy.throttled)
+    assert unknown == (None,) * 5, "what a card does not have is unknown, never zero"
+    assert "ecc" not in shy.error
+
+
+def test_a_sick_gpu_says_so() -> None:
+    driver = Driver()
+    driver.ecc[driver.NVML_VOLATILE_ECC] = 3
+    driver.rows, driver.clocks = (1, 2, 1, 0), 0x40 | 0x04 | 0x01
+    sick, *_ = NvmlProbe(nvml=driver).sample()
+    assert (sick.ecc_uncorrected, sick.rows_pending, sick.rows_failed) == (3, True, False)
+    assert sick.throttled == ("power_cap", "hw_thermal")
+
+
+def test_errors_of_the_driver_are_counted_with_their_codes() -> None:
+    driver = Driver()
+    probe = NvmlProbe(nvml=driver)
+    assert probe.sample()[0].xid_count == 0
+    driver.report("GPU-0", 13)
+    driver.report("GPU-0", 79)
+    driver.report("GPU-9", 79)  # of nobody we know
+    one, *_ = probe.sample()
+    assert (one.xid_count, one.xids) == (2, (13, 79))
+    again, *_ = probe.sample()
+    assert (again.xid_count, again.xids) == (2, (13, 79))
+    assert driver.listened == ["GPU-0"], "it is listened to once"
+
+
+def test_only_the_newest_errors_are_kept_and_all_are_counted() -> None:
+    driver = Driver()
+    probe = NvmlProbe(nvml=driver)
+    probe.sample()
+    for code in range(100):
+        driver.report("GPU-0", code)
+    one, *_ = probe.sample()
+    assert (one.xid_count, one.xids) == (100, tuple(range(100 - limits.XIDS_KEPT, 100)))
+
+
+def test_a_gpu_that_fell_off_the_bus_still_tells_its_last_errors() -> None:
+    driver = Driver()
+    probe = NvmlProbe(nvml=driver)
+    probe.sample()
+    driver.report("GPU-0", 79)
+    driver.fallen = "GPU-0"
+    last, other = probe.sample()
+    assert (last.id, last.xids, last.power_watts, last.temperature_c) == ("GPU-0", (79,), None, None)
+    assert last.error.startswith("device: ")
+    assert other.id == "GPU-1"
+
+
+def test_a_driver_that_was_loaded_anew_is_listened_to_again() -> None:
+    driver = Driver()
+    probe = NvmlProbe(nvml=driver)
+    probe.sample()
+    driver.report("GPU-0", 48)
+    probe.sample()
+    driver.lost = True
+    with pytest.raises(NVMLError):
+        probe.sample()
+    driver.lost = False
+    driver.report("GPU-0", 79)
+    probe.sample()
+    one, *_ = probe.sample()
+    assert (one.xid_count, one.xids) == (2, (48, 79))
+    assert driver.listened == ["GPU-0", "GPU-0"]
 
 
 def test_a_driver_that_comes_later_is_found() -> None:
