@@ -1,7 +1,7 @@
 """What an event orders to be done outside. Pure; the runtime performs it once the event is durable, and not before.
 
-Each instruction is keyed by the attempt, so that performing it twice does it once: a crash between the commit and the
-effect is mended by performing again at the next start.
+Each instruction is keyed by the attempt, or is a wanted state, so that performing it twice does it once: a crash
+between the commit and the effect is mended by performing again at the next start.
 """
 
 from __future__ import annotations
@@ -29,7 +29,17 @@ class Stop(msgspec.Struct, frozen=True):
     grace_ms: int
 
 
-Instruction = Launch | Stop
+class Resize(msgspec.Struct, frozen=True):
+    """Have so many nodes of a type, and let go of `remove`. `NodesWanted` or `NodeReleased` must be durable."""
+
+    executor: str
+    node_type: str
+    nodes: int
+    remove: tuple[str, ...] = ()
+
+
+AttemptOrder = Launch | Stop
+Instruction = AttemptOrder | Resize
 
 
 def instruction(event: ev.Event) -> Instruction | None:
@@ -38,6 +48,10 @@ def instruction(event: ev.Event) -> Instruction | None:
         return Launch(event.job, event.attempt)
     if isinstance(event, ev.JobStopping):
         return Stop(event.job, event.attempt, event.cause, event.grace_ms)
+    if isinstance(event, ev.NodesWanted):
+        return Resize(event.executor, event.node_type, event.nodes)
+    if isinstance(event, ev.NodeReleased):
+        return Resize(event.executor, event.node_type, event.nodes, (event.node,))
     return None
 
 
@@ -53,4 +67,15 @@ def stops_to_repeat(facts: Facts) -> list[Stop]:
         job = facts.jobs[name]
         if job.state is JobState.stopping and job.stop_cause is not None:
             out.append(Stop(name, job.attempts_made, job.stop_cause, job.spec.grace_ms))
+    return out
+
+
+def resizes_to_repeat(facts: Facts) -> list[Resize]:
+    """Wanted numbers of nodes, and nodes that were let go and are still there: the orders may not have been given."""
+    out = []
+    for group in facts.node_groups.values():
+        if group.wanted is not None:
+            mine = (one for one in facts.nodes.values() if (one.executor, one.type) == (group.executor, group.type))
+            remove = tuple(node.id for node in mine if node.released)
+            out.append(Resize(group.executor, group.type, group.wanted, remove))
     return out

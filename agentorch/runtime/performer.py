@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from agentorch.core.facts import Facts
-from agentorch.core.instruct import Instruction, Launch, Stop, stops_to_repeat, unfinished
+from agentorch.core.instruct import AttemptOrder, Launch, Stop, stops_to_repeat, unfinished
 from agentorch.errors import ExecutorError, Refused, RuntimeStopped
 from agentorch.executors.contract import Executor
 from agentorch.model import commands as cmd
@@ -30,7 +30,7 @@ class Performer:
     def __init__(self, executors: Mapping[str, Executor], environment: JobEnvironment) -> None:
         self.executors = dict(executors)
         self._environment = environment
-        self._orders: dict[str, list[Instruction]] = {name: [] for name in executors}
+        self._orders: dict[str, list[AttemptOrder]] = {name: [] for name in executors}
         self._news: dict[str, asyncio.Event] = {name: asyncio.Event() for name in executors}
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: Loop
@@ -42,7 +42,7 @@ class Performer:
     def facts(self) -> Facts:
         return self._loop.state.facts
 
-    def perform(self, orders: list[Instruction]) -> None:
+    def perform(self, orders: list[AttemptOrder]) -> None:
         """Called with the instructions of a durable commit."""
         for order in orders:
             executor = self._executor_of(order.job)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from agentorch.core.facts import Facts
-from agentorch.core.instruct import Instruction
+from agentorch.core.instruct import Instruction, Resize
 from agentorch.core.state import State
 from agentorch.errors import ExecutorError, Refused
 from agentorch.executors.contract import Executor
@@ -17,6 +17,7 @@ from agentorch.model.jobs import Job
 from agentorch.model.observation import DeviceSample
 from agentorch.runtime.broadcast import Batch
 from agentorch.runtime.clock import Clock, WallClock
+from agentorch.runtime.fleet import Fleet
 from agentorch.runtime.loop import Loop
 from agentorch.runtime.performer import Performer
 from agentorch.runtime.source import Verification
@@ -57,8 +58,10 @@ class Runtime:
         self.telemetry = telemetry
         self.clock: Clock = clock if clock is not None else WallClock()
         self.performer = Performer(executors, environment)
+        self.fleet = Fleet(executors, telemetry)
         self.loop = Loop(ledger, self.clock, self._perform)
         self.performer.attach(self.loop)
+        self.fleet.attach(self.loop)
 
     async def open(self, configure: Callable[[Facts], Sequence[cmd.Command]] = lambda facts: ()) -> None:
         """Fold, verify, recover every attempt, apply the configuration, and begin to schedule.
@@ -71,22 +74,31 @@ class Runtime:
         await self.performer.open(epoch)
         await self.performer.recover()
         self.performer.start()
-        for command in configure(self.loop.state.facts):
+        commands = configure(self.loop.state.facts)
+        # Nodes first: a pool that finds them there asks for no others.
+        pools = {one.spec.executor for one in commands if isinstance(one, cmd.ConfigurePool) and one.spec.elastic}
+        await self.fleet.look(sorted(pools | self.fleet.elastic()))
+        for command in commands:
             await self.loop.ask(command)
+        self.fleet.repeat()
+        self.fleet.start()
         self.loop.start()
 
     async def close(self) -> None:
         """Stop in order; running work goes on and is found again."""
+        await self.fleet.close()
         await self.performer.close()
         await self.loop.close()
 
     async def abandon(self) -> None:
         """Drop everything at once, as a crash would. For simulation."""
+        await self.fleet.close()
         await self.performer.close()
         await self.loop.abandon()
 
     def _perform(self, orders: list[Instruction]) -> None:
-        self.performer.perform(orders)
+        self.fleet.perform([order for order in orders if isinstance(order, Resize)])
+        self.performer.perform([order for order in orders if not isinstance(order, Resize)])
 
     # -- Source
 
@@ -126,10 +138,10 @@ class Runtime:
         return self.telemetry.history(device)
 
     async def logs(self, attempt: str, stream: str, offset: int, limit: int) -> tuple[bytes, int, bool]:
-        job, number, _ = parse_attempt_id(attempt)
+        job, number, rank = parse_attempt_id(attempt)
         found = self.loop.state.facts.jobs.get(job)
         known = next((one for one in found.attempts if one.number == number), None) if found is not None else None
-        if known is None:
+        if known is None or rank >= len(known.members):
             raise Refused("not_found", f"there is no attempt {attempt!r}")
         pool = self.loop.state.facts.pools.get(known.pool)
         executor = self.performer.executors.get(pool.spec.executor if pool is not None else "local")
