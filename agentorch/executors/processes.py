@@ -29,9 +29,9 @@ def become_subreaper() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def die_with_parent() -> None:
-    """SIGKILL for this process when its parent's thread ends; the parent must be single-threaded. Cleared by fork."""
-    _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+def die_with_parent(by: int = _SIGKILL) -> None:
+    """A signal for this process when the thread that forked it ends, whatever ends it. Cleared by fork."""
+    _prctl(_PR_SET_PDEATHSIG, by)
 
 
 def _prctl(option: int, value: int) -> None:
