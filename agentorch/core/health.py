@@ -11,15 +11,24 @@ from typing import NamedTuple
 from agentorch.core.facts import Facts
 from agentorch.model.fleet import Worker, WorkerState
 from agentorch.model.guardrails import GuardrailSettings
-from agentorch.model.health import FATAL_XIDS, HEALTH, LASTING_XIDS, SIGN_RANK, DeviceCounters, DeviceFault, Sign
+from agentorch.model.health import (
+    FATAL_XIDS,
+    HEALTH,
+    LASTING_XIDS,
+    SIGN_RANK,
+    DeviceCounters,
+    DeviceFault,
+    HealthState,
+    Sign,
+)
 from agentorch.model.observation import DeviceSample
 
 #: A device that was too hot must be this much cooler before it counts as well: no flapping at the limit.
 HEAT_HYSTERESIS_C = 5.0
 #: Pressure must fall to this share of its limit before the node counts as well.
 PRESSURE_HYSTERESIS = 0.8
-#: Reasons of NVML for lower clocks that mean heat.
-HOT_THROTTLES = frozenset({"hw_thermal", "sw_thermal"})
+#: What NVML says of lower clocks when a device is too hot; for `sw_thermal` many run all day long under full load.
+HOT_THROTTLES = frozenset({"hw_thermal"})
 LOCAL_NODE = "local"
 
 
@@ -136,6 +145,23 @@ def is_unhealthy(facts: Facts, worker: Worker, faulty: Collection[str] = ()) -> 
         or worker.failures >= facts.settings.worker_failures_cordon
         or (bool(worker.devices) and all(one in facts.device_faults or one in faulty for one in worker.devices))
     )
+
+
+def why_unhealthy(facts: Facts, worker: Worker) -> str:
+    """In words; "" for a worker that is well."""
+    if not is_unhealthy(facts, worker):
+        return ""
+    out = "; ".join(f"{one}: {facts.device_faults[one].reason}" for one in worker.devices if one in facts.device_faults)
+    failing = f"{worker.failures} attempts in a row ended there by no fault of the jobs" if worker.failures else ""
+    taken_out = worker.cordon_reason if worker.cordoned_by == HEALTH else ""
+    return taken_out or worker.suspect or out or failing or "its node is down"
+
+
+def health_of(facts: Facts, worker: Worker) -> HealthState:
+    """What health says of the worker as a whole."""
+    if worker.cordoned and worker.cordoned_by == HEALTH:
+        return HealthState.broken if worker.broken else HealthState.cordoned
+    return HealthState.suspect if is_unhealthy(facts, worker) else HealthState.ok
 
 
 def unhealthy(facts: Facts, faulty: Collection[str] = ()) -> tuple[int, int]:

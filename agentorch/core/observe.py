@@ -16,6 +16,7 @@ from agentorch.core import fit
 from agentorch.core.demand import Demand, demand, first_pool, standing_workers
 from agentorch.core.facts import Facts
 from agentorch.core.guardrails.protection import SUPERVISOR
+from agentorch.core.health import health_of, why_unhealthy
 from agentorch.core.placement import find, job_obstacle
 from agentorch.core.queue import LineKey, line_key
 from agentorch.core.state import State
@@ -268,7 +269,7 @@ def _remaining_s(job: Job, run_ms: int) -> float | None:
 def _workers(facts: Facts) -> tuple[WorkerFacts, ...]:
     """The ones that something is wrong with first."""
     workers = facts.workers.values()
-    odd = [one for one in workers if one.failures or one.cordoned or one.state is not WorkerState.up]
+    odd = [one for one in workers if _is_odd(facts, one)]
     names = dict.fromkeys(worker.id for worker in odd)
     names.update(dict.fromkeys(islice(facts.workers, limits.OBSERVED_WORKERS_MAX)))
     chosen = (facts.workers[name] for name in islice(names, limits.OBSERVED_WORKERS_MAX))
@@ -280,6 +281,14 @@ def _workers(facts: Facts) -> tuple[WorkerFacts, ...]:
             cordoned=worker.cordoned,
             running=len(worker.running),
             failures=worker.failures,
+            health=health_of(facts, worker),
+            health_reason=why_unhealthy(facts, worker),
+            devices_out=sum(1 for device in worker.devices if device in facts.device_faults),
         )
         for worker in chosen
     )
+
+
+def _is_odd(facts: Facts, worker: Worker) -> bool:
+    wrong = worker.failures or worker.cordoned or worker.suspect or worker.state is not WorkerState.up
+    return bool(wrong) or any(device in facts.device_faults for device in worker.devices)

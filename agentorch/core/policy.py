@@ -246,11 +246,11 @@ def _hurry(job: JobFacts, slack_s: float) -> Draft:
 def _sick_workers(observation: Observation) -> Iterator[Draft]:
     """Cordon what fails again and again; where everything fails the fault is elsewhere, and nothing is cordoned."""
     workers = [worker for worker in observation.workers if worker.state == "up"]
-    sick = [worker for worker in workers if worker.failures >= SICK_AFTER_FAILURES]
+    sick = [worker for worker in workers if worker.failures >= SICK_AFTER_FAILURES or worker.health != "ok"]
     if len(sick) == len(workers):
         return
     for worker in sick:
-        if not worker.cordoned:
+        if not worker.cordoned and worker.failures >= SICK_AFTER_FAILURES:
             yield _cordon(worker)
 
 

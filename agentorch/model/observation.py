@@ -106,6 +106,9 @@ class WorkerFacts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     cordoned: bool = False
     running: int = 0
     failures: int = 0
+    health: str = "ok"  # ok, suspect, cordoned, broken: what telemetry and failures say of it
+    health_reason: str = ""
+    devices_out: int = 0  # of its devices, those that take no work
 
 
 class NodeFacts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

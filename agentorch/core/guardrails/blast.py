@@ -6,8 +6,8 @@ from agentorch.core import fit
 from agentorch.core.facts import Acted
 from agentorch.core.guardrails.case import Case, allow, ask, deny
 from agentorch.core.guardrails.classes import classify
+from agentorch.core.health import halt_reason, is_unhealthy, unhealthy, why_unhealthy
 from agentorch.model import limits
-from agentorch.model.fleet import Worker, WorkerState
 from agentorch.model.proposals import Action, Alert, Cordon, Note, ProposalState, Scale, Uncordon
 
 Disturbs = tuple[tuple[str, int], ...]
@@ -97,23 +97,15 @@ def _size(case: Case, kind: str, pool: str) -> int:
 # -- health
 
 
-def is_unhealthy(case: Case, worker: Worker) -> bool:
-    """Down, or it ended several attempts in a row by no fault of the jobs."""
-    return worker.state is WorkerState.down or worker.failures >= case.settings.poison_workers
-
-
 def unhealthy_halt(case: Case) -> Note | None:
     """G11: when much is unhealthy nothing is scaled or preempted; when all is, the fault is likely our own: hold."""
     if isinstance(case.action, Alert):
         return None
-    workers = [worker for worker in case.facts.workers.values() if worker.state is not WorkerState.retiring]
-    sick = sum(1 for worker in workers if is_unhealthy(case, worker))
-    if workers and sick == len(workers):
+    sick, total = unhealthy(case.facts)
+    if total and sick == total:
         return deny("G11", f"all {sick} workers look unhealthy: the fault may be our own, so nothing is done")
-    settings = case.settings
-    halted = sick > settings.unhealthy_halt_workers and sick * 100 > len(workers) * settings.unhealthy_halt_percent
-    if halted and (isinstance(case.action, Scale) or case.stops_work):
-        return deny("G11", f"{sick} of {len(workers)} workers are unhealthy: no scaling and no preemption until then")
+    if (isinstance(case.action, Scale) or case.stops_work) and halt_reason(case.facts):
+        return deny("G11", f"{sick} of {total} workers are unhealthy: no scaling and no preemption until then")
     return None
 
 
@@ -133,6 +125,6 @@ def reversible_first(case: Case) -> Note | None:
         empty = sum(1 for worker in case.workers_of(case.pool) if not worker.running)
         if empty < case.shrinks_by:
             return ask("G15", f"{text}; only {empty} workers are empty, so busy ones would be drained")
-    if isinstance(case.action, Uncordon) and case.worker is not None and is_unhealthy(case, case.worker):
-        return ask("G15", f"{text}; {case.worker.failures} attempts in a row ended there by no fault of the jobs")
+    if isinstance(case.action, Uncordon) and case.worker is not None and is_unhealthy(case.facts, case.worker):
+        return ask("G15", f"{text}; {why_unhealthy(case.facts, case.worker)}")
     return allow("G15", text)

@@ -7,6 +7,7 @@ protected pools, and undoing without a person what a person did.
 from __future__ import annotations
 
 from agentorch.core.guardrails.case import Case, ask, deny
+from agentorch.model.health import HEALTH
 from agentorch.model.proposals import Note, Reschedule, Uncordon
 
 #: Whom the core writes down as the doer of an action; whoever it names can't answer an approval.
@@ -33,6 +34,10 @@ def self_protection(case: Case) -> Note | None:
     if resumes and job is not None and job.held_by and not is_supervisor(job.held_by):
         return ask("G16", f"{job.held_by} holds {job.id}, and only a person lifts that")
     lifts = isinstance(action, Uncordon) and worker is not None
+    if lifts and worker is not None and worker.broken:
+        return deny("G16", f"{worker.id} was cordoned too often; only a person's repair brings it back")
+    if lifts and worker is not None and worker.cordoned_by == HEALTH:
+        return ask("G16", f"{worker.cordon_reason}; whoever lifts that must have looked at it")
     if lifts and worker is not None and not worker.cordon_reason.startswith(f"{SUPERVISOR}:"):
         return ask("G16", f"{worker.id} was not cordoned by the supervisor, and only a person lifts that")
     return None

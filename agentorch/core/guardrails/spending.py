@@ -5,6 +5,7 @@ from __future__ import annotations
 from agentorch.core import money
 from agentorch.core.guardrails.case import Case, allow, ask, deny
 from agentorch.model.fleet import Pool
+from agentorch.model.health import Sign
 from agentorch.model.proposals import Note, Reroute, Scale, Uncordon
 
 
@@ -80,6 +81,9 @@ def power_and_heat(case: Case) -> Note | None:
     devices = [device for worker in workers for device in worker.devices]
     limit_c = case.settings.device_temperature_limit_c
     for device in devices:
+        fault = case.facts.device_faults.get(device)
+        if fault is not None and fault.sign is Sign.heat:
+            return deny("G13", f"{device} is too hot: {fault.reason}")
         sample = case.samples.get(device)
         if sample is not None and sample.temperature_c is not None and sample.temperature_c >= limit_c:
             return deny("G13", f"{device} is at {sample.temperature_c:.0f} C; the limit is {limit_c} C")
@@ -90,7 +94,7 @@ def power_and_heat(case: Case) -> Note | None:
     known = [watt for watt in watts if watt is not None]
     if len(known) < len(watts) or not watts:
         return ask("G13", f"{pool.spec.name} has a cap of {cap} W and its power is unknown")
-    drawn = sum(known)
+    drawn = max(sum(known), pool.power.watts or 0)  # the state may know more than the observation did
     if drawn + drawn / len(workers) * max(1, case.grows_by) > cap:
         return deny("G13", f"{pool.spec.name} draws {drawn:.0f} W of at most {cap} W; more would pass the cap")
     return allow("G13", f"{pool.spec.name} draws {drawn:.0f} W of at most {cap} W")
