@@ -57,7 +57,8 @@ def _carries(job: Job, key: str, value: str) -> bool:
 
 
 def _text_of(job: Job) -> str:
-    return f"{job.id} {job.spec.name} {' '.join(job.spec.command)}".lower()
+    what = job.spec.entry.call if job.spec.entry is not None else " ".join(job.spec.command)
+    return f"{job.id} {job.spec.name} {what}".lower()
 
 
 def job_filter(caller: Caller, *, state: str, tenant: str, pool: str, label: str, q: str) -> JobFilter:

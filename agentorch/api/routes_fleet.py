@@ -21,6 +21,7 @@ from agentorch.api.views.fleet import (
     budget_document,
     device_document,
     key_document,
+    node_document,
     pool_document,
     tenant_document,
     worker_document,
@@ -34,6 +35,7 @@ from agentorch.schemas.documents import (
     BudgetDocument,
     DeviceDocument,
     KeyDocument,
+    NodeDocument,
     PoolDocument,
     TenantDocument,
     WorkerDocument,
@@ -69,6 +71,13 @@ async def patch_pool(request: Request, name: Name, body: PoolPatch, caller: Admi
     if name not in state.facts.pools:
         raise Refused("not_found", f"there is no pool {name!r}")
     return pool_document(state, state.facts.pools[name], source.now_ms())
+
+
+@router.get("/v1/nodes")
+async def list_nodes(request: Request, caller: FleetReader) -> list[NodeDocument]:
+    """Machines of executors whose nodes come and go; the server's own machine is not among them."""
+    state = await services_of(request).source.view()
+    return [node_document(state, node) for node in state.facts.nodes.values()]
 
 
 @router.get("/v1/workers")

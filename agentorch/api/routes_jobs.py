@@ -157,16 +157,20 @@ async def job_logs(
     job_id: JobId,
     caller: Reader,
     attempt: Annotated[int | None, Query(ge=1, le=1_000_000)] = None,
+    rank: Annotated[int, Query(ge=0, lt=limits.GANG_MAX)] = 0,
     stream: Literal["stdout", "stderr"] = "stdout",
     offset: Annotated[int, Query(ge=0, le=2**62)] = 0,
     follow: bool = False,
 ) -> Response:
-    """What an attempt (default: the newest) wrote, as text; with `follow` as events while it is written."""
+    """What an attempt (default: the newest), or one rank of a gang's, wrote, as text; with `follow` as events while it
+    is written."""
     services = services_of(request)
     job = find_job(await services.source.view(), caller, job_id)
+    if rank >= job.spec.gang:
+        raise Refused("not_found", f"{job.id} has no rank {rank}: it has {job.spec.gang}, from 0")
     if follow:
-        return followed(services, job.id, attempt, stream, offset)
-    return await log_page(services.source, job, attempt, stream, offset)
+        return followed(services, job.id, attempt, rank, stream, offset)
+    return await log_page(services.source, job, attempt, rank, stream, offset)
 
 
 @router.patch("/v1/jobs/{job}")

@@ -40,6 +40,7 @@ COMMANDS: Final = (
     ("cancel", "agentorch.cli.cancel:cancel", _JOBS, "Cancel jobs, and say what really happened."),
     ("change", "agentorch.cli.change:change", _JOBS, "Change a job's priority, times or pool; hold or release it."),
     ("pools", "agentorch.cli.pools:pools", _WATCH, "Show pools; scale, pause or resume one."),
+    ("nodes", "agentorch.cli.nodes:nodes", _WATCH, "Show the machines that executors list."),
     ("workers", "agentorch.cli.workers:workers", _WATCH, "Show workers; cordon or uncordon one."),
     ("devices", "agentorch.cli.devices:devices", _WATCH, "Show devices with the age of what is known."),
     ("budgets", "agentorch.cli.budgets:budgets", _WATCH, "Show budgets; set a tenant's cap, weight or quota."),

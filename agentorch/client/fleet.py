@@ -10,6 +10,7 @@ from agentorch.schemas.documents import (
     BudgetDocument,
     DeviceDocument,
     KeyDocument,
+    NodeDocument,
     PoolDocument,
     TenantDocument,
     WorkerDocument,
@@ -30,6 +31,9 @@ class FleetCalls:
         """A person's own scaling and pausing."""
         body = {"workers": workers, "paused": paused, "reason": reason}
         return await self.wire.ask(PoolDocument, "PATCH", f"/v1/pools/{segment(name)}", body=body)
+
+    async def nodes(self) -> list[NodeDocument]:
+        return await self.wire.ask_list(NodeDocument, "GET", "/v1/nodes")
 
     async def workers(self) -> list[WorkerDocument]:
         return await self.wire.ask_list(WorkerDocument, "GET", "/v1/workers")

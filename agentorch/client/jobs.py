@@ -67,18 +67,18 @@ class JobCalls:
         return await self.wire.ask(JobDocument, "POST", f"/v1/jobs/{segment(job_id)}/progress", body=report)
 
     async def logs(
-        self, job_id: str, /, attempt: int | None = None, stream: str = "stdout", offset: int = 0
+        self, job_id: str, /, attempt: int | None = None, stream: str = "stdout", offset: int = 0, *, rank: int = 0
     ) -> tuple[str, int]:
-        """(text from byte `offset` on, offset to read on from). A page is at most 8 MiB."""
-        query = {"attempt": attempt, "stream": stream, "offset": offset}
+        """(text from byte `offset` on, offset to read on from). A page is at most 8 MiB. `rank` is one of a gang's."""
+        query = {"attempt": attempt, "rank": rank, "stream": stream, "offset": offset}
         response = await self.wire.send("GET", f"/v1/jobs/{segment(job_id)}/logs", query=query)
         return response.content.decode(errors="replace"), int(response.headers.get("x-next-offset", offset))
 
     async def follow_logs(
-        self, job_id: str, /, attempt: int | None = None, stream: str = "stdout"
+        self, job_id: str, /, attempt: int | None = None, stream: str = "stdout", *, rank: int = 0
     ) -> AsyncGenerator[str, None]:
         """Text as it is written; without `attempt` from attempt to attempt, until the job has ended."""
-        query = {"attempt": attempt, "stream": stream, "follow": "true"}
+        query = {"attempt": attempt, "rank": rank, "stream": stream, "follow": "true"}
         async with self.wire.stream(f"/v1/jobs/{segment(job_id)}/logs", query) as events:
             async for event in events:
                 if event.event == "end":

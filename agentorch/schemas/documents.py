@@ -7,10 +7,31 @@ from typing import Any
 from agentorch.schemas.base import Document, Page
 
 
+class RankDocument(Document):
+    """One rank of a gang's attempt; its place in the list is its number."""
+
+    worker: str
+    node: str = ""
+    devices: list[str] = []
+    started_at: float | None = None
+    ended_at: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    cause: str | None = None
+    message: str = ""
+    cpu_s: float = 0.0
+    memory_peak_bytes: int = 0
+
+
 class AttemptDocument(Document):
+    """Of a gang: worker and devices are rank 0's; exit code, cause and message those of the rank that failed first."""
+
     number: int
     worker: str
+    node: str = ""
     pool: str
+    ranks: list[RankDocument] = []  # of a gang, rank 0 first
+    failed_rank: int | None = None  # which of them failed first
     devices: list[str] = []
     started_at: float | None = None
     ended_at: float | None = None
@@ -40,7 +61,9 @@ class JobDocument(Document):
     state: str
     reason: ReasonDocument | None = None  # None while it runs and after it ended
     priority: int
-    command: list[str]
+    command: list[str]  # empty for an entry point
+    entry: dict[str, Any] | None = None  # the Python function that it calls, instead of a command
+    workers: int = 1  # ranks of a gang
     pool: str | None = None  # where it runs or ran, or the pool it waits for first
     worker: str | None = None
     attempt: int = 0
@@ -64,6 +87,7 @@ class JobDocument(Document):
     constraints: dict[str, Any] = {}
     labels: dict[str, str] = {}
     depends_on: list[str] = []
+    result: Any = None  # what its entry point returned; only in the single-job document
     spec: dict[str, Any] | None = None  # whole specification; only in the single-job document
 
 
@@ -199,9 +223,30 @@ class WorkerDocument(Document):
     reserved_for: str = ""
 
 
+class NodeDocument(Document):
+    """A machine that an executor lists."""
+
+    id: str
+    executor: str
+    type: str = ""
+    state: str  # up | suspect | draining | down
+    problem: str = ""
+    address: str = ""
+    labels: dict[str, str] = {}
+    cpus: float
+    memory_bytes: int
+    devices: list[str] = []
+    device_names: list[str] = []
+    workers: list[str] = []
+    pools: list[str] = []
+    added_at: float
+    goes_at: float | None = None  # its provider takes it away then
+
+
 class PoolDocument(Document):
     name: str
     executor: str
+    node_type: str = ""  # "" = shares of one fixed machine; "*" = of any node of its executor
     workers: int
     available: int
     busy: int
@@ -226,6 +271,11 @@ class PoolDocument(Document):
     target_wait_s: float = 60.0
     telemetry_age_s: float | None = None
     failed_starts: int = 0
+    nodes: int = 0  # there, of those that its workers may be on
+    nodes_wanted: int | None = None  # None: nobody asked for any
+    provisioning_failures: int = 0  # in a row
+    provisioning_error: str = ""
+    provisioning_retry_s: float = 0.0  # until nodes are asked for again
 
 
 class TenantDocument(Document):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
+import msgspec
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError, core_schema
 
 from agentorch.model import limits, units
-from agentorch.model.jobs import Checkpoint, Constraints, JobSpec, Resources, RetryOn, RetryPolicy, Tier
+from agentorch.model.jobs import Checkpoint, Constraints, EntryPoint, JobSpec, Resources, RetryOn, RetryPolicy, Tier
 from agentorch.model.units import Scalar, parse_bytes, parse_cpu_milli, parse_duration_ms, parse_gpu, parse_usd_micros
 from agentorch.schemas.base import INTEGRAL, Request
 from agentorch.schemas.times import LATEST_MS, parse_time_ms
@@ -198,6 +199,30 @@ class CheckpointRequest(Request):
         )
 
 
+class EntryRequest(Request):
+    """A Python function that a warm worker calls with JSON values; what it returns is the job's `result`."""
+
+    call: Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*$", max_length=1_000)]
+    args: list[Any] = Field(default_factory=list)
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_values(self) -> EntryRequest:
+        values = [self.args, self.kwargs]
+        try:
+            encoded = msgspec.json.encode(values)
+        except (ValueError, OverflowError, RecursionError) as error:
+            raise ValueError(f"args and kwargs must be JSON: {error}") from error
+        if len(encoded) > limits.ENTRY_ARGS_MAX_BYTES:
+            raise ValueError(f"args and kwargs are longer than {limits.ENTRY_ARGS_MAX_BYTES} bytes: pass a file's name")
+        if msgspec.json.decode(encoded) != values:
+            raise ValueError("args and kwargs must be JSON: finite numbers, and integers of at most 64 bits")
+        return self
+
+    def to_entry(self) -> EntryPoint:
+        return EntryPoint(call=self.call, args=tuple(self.args), kwargs=self.kwargs)
+
+
 #: Shared by every job that says nothing of retries: it is frozen, and a copy would cost as much as all the rest.
 _NO_RETRY_REQUEST = RetryRequest()
 
@@ -219,16 +244,20 @@ _UNSUPPORTED_FIELDS = {
 
 
 class JobRequest(Request):
-    """A job. `command` is an argv list, or a line that is run by `sh -c`."""
+    """A job: a `command`, which is an argv list or a line that is run by `sh -c`, or an `entry`, and never both.
 
-    command: Annotated[Text, Field(min_length=1)] | Argv
+    `workers` above 1 make it a gang: so many ranks at once, all or nothing, each with `resources` of its own.
+    """
+
+    command: Annotated[Text, Field(min_length=1)] | Argv | None = None
+    entry: EntryRequest | None = None
     name: str = Field(default="", max_length=limits.NAME_MAX_CHARS)
     kind: Literal["task"] = "task"
     tenant: str = Field(default="", max_length=limits.NAME_MAX_CHARS)
     workdir: Annotated[str, Field(pattern=r"^(/[^\x00]*)?$", max_length=4_096)] = ""  # absolute
     env: dict[EnvName, Text] = Field(default_factory=dict, json_schema_extra=_NAMES)
     resources: ResourcesRequest = ResourcesRequest()
-    workers: Annotated[int, Field(ge=1, le=1), INTEGRAL] = 1
+    workers: Annotated[int, Field(ge=1, le=limits.GANG_MAX), INTEGRAL] = 1
     tier: Tier = Tier.standard
     priority: Annotated[int, Field(ge=0, le=100), INTEGRAL] = 50
     preemptible: bool = True
@@ -256,9 +285,6 @@ class JobRequest(Request):
             raise unsupported(field, _UNSUPPORTED_FIELDS[field])
         if data.get("kind") == "service":
             raise unsupported("kind: service", "submit a task that serves until it is cancelled")
-        workers = data.get("workers")
-        if isinstance(workers, int) and workers > 1:
-            raise unsupported("workers > 1 (a gang)", "ask for more resources on one worker")
         depends_on = data.get("depends_on")
         if isinstance(depends_on, dict):
             if set(depends_on) != {"all"}:
@@ -268,8 +294,10 @@ class JobRequest(Request):
 
     @model_validator(mode="after")
     def _check_sizes(self) -> JobRequest:
-        argv = self.command if isinstance(self.command, list) else [self.command]
-        if not argv[0]:
+        if (self.command is None) == (self.entry is None):
+            raise ValueError("a job has either a command or an entry: give one of the two")
+        argv = self.argv()
+        if argv and not argv[0]:
             raise ValueError("command: the program's name is empty")
         if sum(len(part.encode()) + 1 for part in argv) > limits.COMMAND_MAX_BYTES:
             raise ValueError(f"command is longer than {limits.COMMAND_MAX_BYTES} bytes: put it into a file")
@@ -277,11 +305,18 @@ class JobRequest(Request):
             raise ValueError(f"env is larger than {limits.ENV_MAX_BYTES} bytes: put it into a file")
         return self
 
+    def argv(self) -> list[str]:
+        """What is executed; empty for an entry point."""
+        if self.command is None or isinstance(self.command, list):
+            return self.command or []
+        return ["sh", "-c", self.command]
+
     def to_spec(self, now_ms: int) -> JobSpec:
         """The specification that the core decides on; `+2h` counts from `now_ms`."""
-        command = self.command if isinstance(self.command, list) else ["sh", "-c", self.command]
         return JobSpec(
-            command=tuple(command),
+            command=tuple(self.argv()),
+            entry=None if self.entry is None else self.entry.to_entry(),
+            gang=self.workers,
             name=self.name,
             workdir=self.workdir,
             env=self.env,

@@ -44,6 +44,8 @@ def pool_details(view: View, pool: PoolDocument, width: int) -> list[Line]:
         lines.append(_fact("paused", pool.paused_reason or "yes", width, "warning"))
     if pool.protected:
         lines.append(_fact("protected", "the supervisor may not touch it", width, "guard"))
+    if pool.node_type:
+        lines += _nodes(view, pool, width)
     if pool.failed_starts:
         lines.append(_fact("failed starts", words.count(pool.failed_starts), width, "warning"))
     waits = view.snapshot.history.pool_wait_s_p95.get(pool.name, [])
@@ -51,6 +53,20 @@ def pool_details(view: View, pool: PoolDocument, width: int) -> list[Line]:
         lines += [[], line(("Queue wait p95 so far", "dim bold")), spark(waits, min(width, 60), "primary", low=0.0)]
     workers = [worker for worker in view.snapshot.workers if worker.pool == pool.name]
     return lines + _devices(view, workers, width)
+
+
+def _nodes(view: View, pool: PoolDocument, width: int) -> list[Line]:
+    """How many machines stand behind the pool, how many are asked for, and why they do not come."""
+    kind = "of any type" if pool.node_type == "*" else f"of type {plain(pool.node_type)}"
+    missing = pool.nodes_wanted is not None and pool.nodes_wanted > pool.nodes
+    wanted = "" if pool.nodes_wanted is None else f", {pool.nodes_wanted} asked for"
+    lines = [_fact("nodes", f"{pool.nodes} {kind}{wanted}", width, "warning" if missing else "")]
+    if pool.provisioning_failures:
+        again = f"; next try in {words.duration(pool.provisioning_retry_s)}" if pool.provisioning_retry_s else ""
+        text = f"failed {words.plural(pool.provisioning_failures, 'time')}{again}: {plain(pool.provisioning_error)}"
+        rows = wrap(text, width - 13)
+        lines += [_fact("" if number else "provisioning", row, width, "error") for number, row in enumerate(rows)]
+    return lines
 
 
 def worker_details(view: View, worker: WorkerDocument, width: int) -> list[Line]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from agentorch.api.access import Caller
 from agentorch.core.observe import pool_facts, tenant_facts
 from agentorch.core.state import State
-from agentorch.model.fleet import ApiKey, Pool, Tenant, Worker
+from agentorch.model.fleet import ApiKey, Node, Pool, Tenant, Worker
 from agentorch.model.observation import DeviceSample
-from agentorch.model.units import seconds, usd, usd_or_none
+from agentorch.model.units import seconds, seconds_or_none, usd, usd_or_none
 from agentorch.schemas.documents import (
     BudgetDocument,
     DeviceDocument,
     KeyDocument,
+    NodeDocument,
     PoolDocument,
     TenantDocument,
     WorkerDocument,
@@ -24,6 +25,7 @@ def pool_document(state: State, pool: Pool, now_ms: int) -> PoolDocument:
     return PoolDocument(
         name=spec.name,
         executor=spec.executor,
+        node_type=spec.node_type,
         workers=facts.workers,
         available=facts.available,
         busy=facts.busy,
@@ -48,6 +50,32 @@ def pool_document(state: State, pool: Pool, now_ms: int) -> PoolDocument:
         target_wait_s=facts.target_wait_s,
         telemetry_age_s=facts.telemetry_age_s,
         failed_starts=pool.failed_starts,
+        nodes=facts.nodes,
+        nodes_wanted=facts.nodes_wanted,
+        provisioning_failures=facts.provisioning_failures,
+        provisioning_error=facts.provisioning_error,
+        provisioning_retry_s=facts.provisioning_retry_s,
+    )
+
+
+def node_document(state: State, node: Node) -> NodeDocument:
+    workers = [state.facts.workers[name] for name in node.workers]
+    return NodeDocument(
+        id=node.id,
+        executor=node.executor,
+        type=node.type,
+        state=node.state,
+        problem=node.problem,
+        address=node.address,
+        labels=dict(node.labels),
+        cpus=node.cpu_milli / 1000,
+        memory_bytes=node.memory_bytes,
+        devices=list(node.devices),
+        device_names=list(node.device_names),
+        workers=[worker.id for worker in workers],
+        pools=list(dict.fromkeys(worker.pool for worker in workers)),
+        added_at=seconds(node.added_ms),
+        goes_at=seconds_or_none(node.notice_ms),
     )
 
 

@@ -10,7 +10,7 @@ from agentorch.core import fit
 from agentorch.core.explain import Check, explain, reason
 from agentorch.core.plan import Offer
 from agentorch.core.state import State
-from agentorch.model.jobs import WAITING, Attempt, Constraints, Job, JobSpec, Resources
+from agentorch.model.jobs import WAITING, Attempt, Constraints, EntryPoint, Job, JobSpec, Rank, Resources
 from agentorch.model.units import seconds, seconds_or_none, usd, usd_or_none
 from agentorch.schemas.documents import (
     AttemptDocument,
@@ -20,12 +20,13 @@ from agentorch.schemas.documents import (
     PlanDocument,
     PoolExplanation,
     PredicateDocument,
+    RankDocument,
     ReasonDocument,
 )
 
 
 def job_document(state: State, job: Job, now_ms: int, *, whole: bool = False) -> JobDocument:
-    """`whole` adds the full specification."""
+    """`whole` adds the full specification, and what an entry point returned."""
     found = reason(state, job, now_ms)
     attempt = job.attempt
     return JobDocument(
@@ -37,6 +38,8 @@ def job_document(state: State, job: Job, now_ms: int, *, whole: bool = False) ->
         reason=None if found is None else ReasonDocument(code=found[0], text=found[1]),
         priority=job.priority,
         command=list(job.spec.command),
+        entry=entry_document(job.spec.entry),
+        workers=job.spec.gang,
         pool=_pool(state, job),
         worker=attempt.worker if attempt is not None and job.state not in WAITING else None,
         attempt=job.attempts_made,
@@ -60,6 +63,7 @@ def job_document(state: State, job: Job, now_ms: int, *, whole: bool = False) ->
         constraints=constraints_document(job.spec.constraints),
         labels=job.spec.labels,
         depends_on=list(job.spec.depends_on),
+        result=msgspec.json.decode(attempt.result) if whole and attempt is not None and attempt.result else None,
         spec=msgspec.to_builtins(job.spec) if whole else None,
     )
 
@@ -76,6 +80,8 @@ def submitted_document(job_id: str, tenant: str, spec: JobSpec, now_ms: int) -> 
         "reason": None,
         "priority": spec.priority,
         "command": spec.command,
+        "entry": entry_document(spec.entry),
+        "workers": spec.gang,
         "attempt": 0,
         "attempts": [],
         "submitted_at": now_ms / 1000,
@@ -93,7 +99,10 @@ def attempt_document(attempt: Attempt) -> AttemptDocument:
     return AttemptDocument(
         number=attempt.number,
         worker=attempt.worker,
+        node=attempt.node,
         pool=attempt.pool,
+        ranks=[_rank(rank) for rank in attempt.ranks],
+        failed_rank=attempt.failed_rank,
         devices=list(attempt.devices),
         started_at=seconds_or_none(attempt.started_ms),
         ended_at=seconds_or_none(attempt.ended_ms),
@@ -106,6 +115,26 @@ def attempt_document(attempt: Attempt) -> AttemptDocument:
         cost_usd=usd(attempt.cost_usd_micros),
         cost_known=attempt.price_usd_micros_per_hour is not None,
     )
+
+
+def _rank(rank: Rank) -> RankDocument:
+    return RankDocument(
+        worker=rank.worker,
+        node=rank.node,
+        devices=list(rank.devices),
+        started_at=seconds_or_none(rank.started_ms),
+        ended_at=seconds_or_none(rank.ended_ms),
+        exit_code=rank.exit_code,
+        signal=rank.signal,
+        cause=None if rank.cause is None else str(rank.cause),
+        message=rank.message,
+        cpu_s=seconds(rank.usage.cpu_ms),
+        memory_peak_bytes=rank.usage.memory_peak_bytes,
+    )
+
+
+def entry_document(entry: EntryPoint | None) -> dict[str, Any] | None:
+    return None if entry is None else {"call": entry.call, "args": entry.args, "kwargs": entry.kwargs}
 
 
 def resources_document(resources: Resources) -> dict[str, Any]:

@@ -169,14 +169,18 @@ def job_line(event: ev.Event) -> str:
             return _changed(event)
         case ev.JobRerouted(pool=pool, by=by):
             return f"routed to {pool or 'any allowed pool'} by {by}"
-        case ev.JobStarted(attempt=attempt, worker=worker):
-            return f"attempt {attempt} ordered on {worker}"
+        case ev.JobStarted(attempt=attempt, worker=worker, ranks=ranks):
+            return f"attempt {attempt} ordered on {worker}" + (f" and for {len(ranks)} more ranks" if ranks else "")
         case ev.AttemptRunning(attempt=attempt):
             return f"attempt {attempt} runs"
+        case ev.RankRunning(attempt=attempt, rank=rank):
+            return f"attempt {attempt}: rank {rank} runs"
+        case ev.RankEnded(attempt=attempt, rank=rank):
+            return _ended(event, f"attempt {attempt}: rank {rank}")
         case ev.JobStopping(attempt=attempt, cause=cause, by=by):
             return f"attempt {attempt} is being stopped by {by}: {cause}"
-        case ev.AttemptEnded():
-            return _ended(event)
+        case ev.AttemptEnded(attempt=attempt):
+            return _ended(event, f"attempt {attempt}")
         case ev.JobRequeued(cause=cause):
             return f"queued again: {cause}"
         case ev.JobEnded(state=state, cause=cause):
@@ -203,8 +207,8 @@ def _changed(event: ev.JobChanged) -> str:
     return f"{', '.join(parts) or 'nothing'} changed by {event.by}"
 
 
-def _ended(event: ev.AttemptEnded) -> str:
+def _ended(event: ev.AttemptEnded | ev.RankEnded, what: str) -> str:
     how = f"exit code {event.exit_code}" if event.exit_code is not None else ""
     if event.signal is not None:
         how = f"signal {event.signal}"
-    return _with_note(f"attempt {event.attempt} ended: {event.cause}" + (f", {how}" if how else ""), event.message)
+    return _with_note(f"{what} ended: {event.cause}" + (f", {how}" if how else ""), event.message)
