@@ -1,7 +1,8 @@
 """An executor in memory: the same contract, driven by a script and a clock that somebody else turns.
 
 For simulation and for tests of the floors above. It starts no process and reads no clock of its own; whoever turns the
-clock calls `advance`. A `FakeMachine` outlives the executors on it, as a real machine outlives a runtime.
+clock calls `advance`. A `FakeMachine` outlives the executors on it, as a real machine outlives a runtime. Its nodes
+come as `machine.nodes.offers` say, and go by `scale`, `lose_node` or when a `notice` runs out.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import msgspec
 
 from agentorch.errors import ExecutorError
+from agentorch.executors.fake_nodes import FakeNodes
 from agentorch.executors.records import STREAMS
 from agentorch.executors.stream import EventStream
 from agentorch.model import limits
 from agentorch.model.attempts import AttemptPhase, AttemptSpec, AttemptStatus, NodeInfo
+from agentorch.model.fleet import NodeState
 from agentorch.model.jobs import Cause, Usage
+from agentorch.model.observation import DeviceSample
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +60,7 @@ class FakeMachine:
         self.runs: dict[str, _Run] = {}
         self.verdicts: dict[str, AttemptStatus] = {}  # of attempts that never ran: fenced, or stopped before
         self.due: list[tuple[int, str]] = []
+        self.nodes = FakeNodes()
 
 
 def forever(_spec: AttemptSpec) -> Plan:
@@ -79,7 +84,8 @@ class FakeExecutor:
         self.machine = machine or FakeMachine()
         self._clock = clock
         self._script = script
-        self._nodes = list(nodes)
+        for node in nodes:
+            self.machine.nodes.there.setdefault(node.id, node)
         self._stream = EventStream()
         self._epoch: int | None = None
 
@@ -91,7 +97,21 @@ class FakeExecutor:
         self.machine.epoch = self._epoch = epoch
 
     async def nodes(self) -> list[NodeInfo]:
-        return list(self._nodes)
+        self.machine.nodes.arrive(self._clock())
+        return [msgspec.structs.replace(node, samples=self._sample(node)) for node in self.machine.nodes.there.values()]
+
+    def _sample(self, node: NodeInfo) -> tuple[DeviceSample, ...]:
+        """What runs there, as a share of its CPUs; a node that does not answer measures nothing."""
+        if node.state in (NodeState.suspect, NodeState.down):
+            return node.samples
+        used = sum(run.spec.cpu_milli for run in self._running_on(node.id))
+        busy = min(100.0, 100 * used / node.cpu_milli) if node.cpu_milli else None
+        cpu = DeviceSample(id="cpu", kind="cpu", node=node.id, at_ms=self._clock(), utilization_percent=busy)
+        return (cpu, *node.samples)
+
+    def _running_on(self, node: str) -> list[_Run]:
+        runs = self.machine.runs.values()
+        return [run for run in runs if run.spec.node == node and run.status.phase is AttemptPhase.running]
 
     async def launch(self, attempts: Sequence[AttemptSpec]) -> list[AttemptStatus]:
         self._require_epoch()
@@ -135,7 +155,11 @@ class FakeExecutor:
         return data, offset + len(data), over and offset + len(data) >= len(text)
 
     async def scale(self, pool: str, target: int, remove: Sequence[str]) -> None:
-        """Nothing to do: the nodes are those it was given."""
+        self._require_epoch()
+        busy = [name for name in remove if self._running_on(name)]
+        if busy:
+            raise ExecutorError(f"node {busy[0]}: it still runs {self._running_on(busy[0])[0].spec.id}")
+        self.machine.nodes.resize(pool, target, remove, self._clock())
 
     async def close(self) -> None:
         self._epoch = None
@@ -144,17 +168,25 @@ class FakeExecutor:
     # -- whoever drives it
 
     def advance(self) -> int:
-        """End everything that is due at the clock's time, in order of its due time; returns how many that were."""
+        """End everything that is due at the clock's time, in order of its due time; returns how many that were.
+
+        Nodes that are due come, and those whose notice has run out go.
+        """
         ended = 0
-        while (due := self.next_due_ms()) is not None and due <= self._clock():
+        self.machine.nodes.arrive(self._clock())
+        while (due := self._next_end_ms()) is not None and due <= self._clock():
             run = self.machine.runs[heapq.heappop(self.machine.due)[1]]
             assert run.ending is not None
             self._end(run, run.ending, due)
             ended += 1
-        return ended
+        return ended + sum(self.lose_node(name) for name in self.machine.nodes.expired(self._clock()))
 
     def next_due_ms(self) -> int | None:
         """When `advance` has something to do next; None = nothing is planned."""
+        times = (self._next_end_ms(), self.machine.nodes.next_due_ms())
+        return min((at_ms for at_ms in times if at_ms is not None), default=None)
+
+    def _next_end_ms(self) -> int | None:
         due = self.machine.due
         while due:
             at_ms, attempt = due[0]
@@ -173,6 +205,31 @@ class FakeExecutor:
         lost = Plan(cause=Cause.lost, exit_code=None, message=message)
         self._end(run, lost, self._clock(), AttemptPhase.lost)
 
+    def lose_node(self, node: str) -> int:
+        """The node vanishes, and with it what ran there, which can't be running any more; returns how many that were.
+
+        Raises ExecutorError for a node that is not there.
+        """
+        self.machine.nodes.change(node, state=NodeState.down)
+        lost = self._running_on(node)
+        for run in lost:
+            gone = Plan(cause=Cause.node_lost, exit_code=None, message=f"node {node} is lost")
+            self._end(run, gone, self._clock(), AttemptPhase.lost)
+        self.machine.nodes.drop(node)
+        return len(lost)
+
+    def notice(self, node: str, at_ms: int) -> None:
+        """Its provider takes the node away at that time: `advance` does it. Raises ExecutorError if it is not there."""
+        self.machine.nodes.change(node, notice_ms=at_ms)
+
+    def doubt(self, node: str, problem: str = "it does not answer") -> None:
+        """The node is suspect from now on. Raises ExecutorError if it is not there."""
+        self.machine.nodes.change(node, state=NodeState.suspect, problem=problem)
+
+    def trust(self, node: str) -> None:
+        """It answers again. Raises ExecutorError if it is not there."""
+        self.machine.nodes.change(node, state=NodeState.up, problem="")
+
     def write(self, attempt: str, stream: str, data: bytes) -> None:
         """Append to a log of a running attempt."""
         self._running(attempt).logs[stream] += data
@@ -185,6 +242,8 @@ class FakeExecutor:
             return known.status
         if spec.id in self.machine.verdicts:
             return self.machine.verdicts[spec.id]
+        if spec.node in self.machine.nodes.gone:
+            return self._end_unstarted(spec.id, Cause.no_capacity, f"node {spec.node} is gone")
         plan = self._script(spec)
         if plan.exec_error:
             return self._end_unstarted(spec.id, Cause.exec_failed, plan.exec_error)
