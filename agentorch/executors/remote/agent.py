@@ -47,7 +47,7 @@ class NodeAgent:
     """Answers `handle`, forever, concurrently. `root` outlives it; `telemetry` is stamped by `clock_ms`.
 
     `clock_ns` is the clock of leases, which goes on while the machine sleeps. The GPUs that telemetry shows when the
-    node is opened are those that it offers.
+    node is opened are those that it offers; `offered` may make the whole machine less.
     """
 
     def __init__(
@@ -56,12 +56,14 @@ class NodeAgent:
         node: str,
         *,
         telemetry: Telemetry | None = None,
+        offered: Callable[[NodeInfo], NodeInfo] = lambda info: info,
         clock_ms: Callable[[], int] = lambda: lease.now_ns() // 1_000_000,
         clock_ns: Callable[[], int] = lease.now_ns,
     ) -> None:
         self.node = node
         self._root = root / "attempts"
         self._telemetry = telemetry or NoTelemetry()
+        self._offered = offered
         self._clock_ms = clock_ms
         self._clock_ns = clock_ns
         self._view: _View | None = None
@@ -134,7 +136,7 @@ class NodeAgent:
         executor = LocalExecutor(self._root, node=self.node, devices=devices, lease=True)
         await executor.open(ask.epoch)
         (info,) = await executor.nodes()
-        return _View(ask.epoch, ask.control, executor, info)
+        return _View(ask.epoch, ask.control, executor, self._offered(info))
 
     def _viewed(self, epoch: int, incarnation: str) -> _View:
         """The view that the question is for. Raises AgentRefused if it is over."""
