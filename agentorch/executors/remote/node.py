@@ -23,8 +23,8 @@ async def serving(
 ) -> AsyncIterator[NodeAgent]:
     """The agent of this machine, which samples its processors and GPUs for as long as this lasts.
 
-    `root` is a directory of this node's own: it holds its attempts, and outlives the process. `offered` may make the machine
-    less than it is.
+    `root` is a directory of this node's own: it holds its attempts, and outlives the process. `offered` may make the
+    machine less than it is.
     """
 
     def clock_ms() -> int:
