@@ -18,6 +18,7 @@ from agentorch.model.observation import DeviceSample
 from agentorch.runtime.broadcast import Batch
 from agentorch.runtime.clock import Clock, WallClock
 from agentorch.runtime.fleet import Fleet
+from agentorch.runtime.health import HealthWatch
 from agentorch.runtime.loop import Loop
 from agentorch.runtime.performer import Performer
 from agentorch.runtime.source import Verification
@@ -59,9 +60,11 @@ class Runtime:
         self.clock: Clock = clock if clock is not None else WallClock()
         self.performer = Performer(executors, environment)
         self.fleet = Fleet(executors, telemetry)
+        self.health = HealthWatch(telemetry.latest)
         self.loop = Loop(ledger, self.clock, self._perform)
         self.performer.attach(self.loop)
         self.fleet.attach(self.loop)
+        self.health.attach(self.loop)
 
     async def open(self, configure: Callable[[Facts], Sequence[cmd.Command]] = lambda facts: ()) -> None:
         """Fold, verify, recover every attempt, apply the configuration, and begin to schedule.
@@ -82,16 +85,19 @@ class Runtime:
             await self.loop.ask(command)
         self.fleet.repeat()
         self.fleet.start()
+        self.health.start()
         self.loop.start()
 
     async def close(self) -> None:
         """Stop in order; running work goes on and is found again."""
+        await self.health.close()
         await self.fleet.close()
         await self.performer.close()
         await self.loop.close()
 
     async def abandon(self) -> None:
         """Drop everything at once, as a crash would. For simulation."""
+        await self.health.close()
         await self.fleet.close()
         await self.performer.close()
         await self.loop.abandon()
