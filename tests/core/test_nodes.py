@@ -1,0 +1,548 @@
+"""Nodes come, go and fail: workers follow, nodes are asked for and let go; nothing is lost and nothing runs twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from agentorch.core import fit
+from agentorch.core.decide.nodes import backoff_ms
+from agentorch.core.instruct import Resize, instruction, resizes_to_repeat
+from agentorch.core.nodes import group_key
+from agentorch.errors import Refused
+from agentorch.model import commands as cmd
+from agentorch.model import limits
+from agentorch.model.attempts import NodeInfo
+from agentorch.model.fleet import NodeGroup, NodeState, PoolSpec, WorkerState
+from agentorch.model.jobs import Cause, Checkpoint, JobState, Resources, Tier
+from tests.core.world import GIB, World
+
+KIND = "big"
+
+
+class Cluster:
+    """The nodes that an executor would list, and the pools on them."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.there: dict[str, NodeInfo] = {}
+
+    def node(self, name: str, *, cpus: int = 4, gpus: int = 0, kind: str = KIND, **fields: Any) -> None:
+        self.there[name] = NodeInfo(
+            id=name,
+            type=kind,
+            cpu_milli=cpus * 1000,
+            memory_bytes=64 * GIB,
+            devices=tuple(f"GPU-{name}-{at}" for at in range(gpus)),
+            device_names=("NVIDIA H200",) * gpus,
+            device_memory_bytes=(141 * GIB,) * gpus,
+            **fields,
+        )
+
+    def change(self, name: str, **fields: Any) -> None:
+        old = self.there[name]
+        known = {key: getattr(old, key) for key in old.__struct_fields__}
+        self.there[name] = NodeInfo(**(known | fields))
+
+    def report(self) -> list[str]:
+        """The events that came of it, by name."""
+        before = len(self.world.events)
+        self.world.ask(cmd.ReportNodes(executor="ray", nodes=tuple(self.there.values())))
+        return [type(event).__name__ for event in self.world.events[before:]]
+
+    def pool(self, name: str = "cpu", workers: int = 1, *, cpus: int = 4, gpus: int = 0, **spec: Any) -> None:
+        shape = Resources(cpu_milli=cpus * 1000, memory_bytes=8 * GIB, gpus=gpus)
+        fields = {"min_workers": 0, "max_workers": 8, "workers": workers, "shape": shape, "node_type": KIND} | spec
+        self.world.ask(cmd.ConfigurePool(spec=PoolSpec(name=name, executor="ray", **fields)))
+
+    def scale(self, workers: int, pool: str = "cpu") -> None:
+        self.world.ask(cmd.ScalePool(pool=pool, workers=workers, by="op"))
+
+    def fail(self, error: str = "no quota", remove: tuple[str, ...] = ()) -> None:
+        self.world.ask(cmd.ReportProvisioning(executor="ray", node_type=KIND, error=error, remove=remove))
+
+    @property
+    def group(self) -> NodeGroup:
+        found = self.world.facts.node_groups[group_key("ray", KIND)]
+        assert isinstance(found, NodeGroup)
+        return found
+
+    def orders(self) -> list[Resize]:
+        found = [instruction(event) for event in self.world.events]
+        return [order for order in found if isinstance(order, Resize)]
+
+    def placed(self, pool: str = "cpu") -> dict[str, str]:
+        """Worker -> node."""
+        workers = self.world.facts.workers
+        return {name: workers[name].node for name in self.world.facts.pools[pool].workers}
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World()
+    world.tenant()
+    yield world
+    world.assert_sound()
+
+
+@pytest.fixture
+def cluster(world: World) -> Cluster:
+    return Cluster(world)
+
+
+# -- what is listed
+
+
+def test_only_changes_become_events(cluster: Cluster) -> None:
+    cluster.node("n1")
+    assert cluster.report() == ["NodeSeen"]
+    assert cluster.report() == []
+    cluster.change("n1", problem="words")
+    assert cluster.report() == []
+    cluster.change("n1", state=NodeState.suspect, problem="no answer for 3 s")
+    assert cluster.report() == ["NodeSeen"]
+    assert cluster.world.facts.nodes["n1"].problem == "no answer for 3 s"
+    cluster.there.clear()
+    assert cluster.report() == ["NodeRemoved"]
+    assert cluster.world.facts.nodes == {}
+
+
+def test_a_node_of_two_executors_is_refused(cluster: Cluster) -> None:
+    cluster.node("n1")
+    cluster.report()
+    with pytest.raises(Refused, match="one of ray already"):
+        cluster.world.ask(cmd.ReportNodes(executor="slurm", nodes=(cluster.there["n1"],)))
+
+
+def test_workers_are_packed_on_as_few_nodes_as_hold_them(cluster: Cluster) -> None:
+    for name in ("n1", "n2", "n3"):
+        cluster.node(name)
+    cluster.report()
+    cluster.pool(workers=3, cpus=2)
+    assert sorted(Counter(cluster.placed().values()).values()) == [1, 2]
+
+
+def test_pools_share_nodes_and_never_a_device(cluster: Cluster) -> None:
+    cluster.node("n1", cpus=8, gpus=4)
+    cluster.report()
+    cluster.pool("gpu", workers=2, cpus=1, gpus=1)
+    cluster.pool("any", workers=1, cpus=1, gpus=2, node_type="*")
+    workers = cluster.world.facts.workers.values()
+    assert sorted(device for worker in workers for device in worker.devices) == [f"GPU-n1-{at}" for at in range(4)]
+
+
+def test_devices_are_of_the_model_and_size_that_the_pool_names(cluster: Cluster) -> None:
+    cluster.node("n1", cpus=8, gpus=1)
+    cluster.report()
+    shape = Resources(cpu_milli=1000, gpus=1, gpu_model="h200", gpu_memory_bytes=100 * GIB)
+    cluster.pool("yes", shape=shape)
+    assert cluster.placed("yes") == {"yes-0": "n1"}
+    shape = Resources(cpu_milli=1000, gpus=1, gpu_model="b200")
+    cluster.node("n2", cpus=8, gpus=1)
+    cluster.report()
+    cluster.pool("no", shape=shape)
+    assert cluster.placed("no") == {}
+
+
+def test_a_pool_of_any_node_asks_for_none(cluster: Cluster) -> None:
+    cluster.pool(workers=2, node_type="*")
+    cluster.world.tick(600)
+    assert cluster.orders() == []
+
+
+# -- growing
+
+
+def test_nodes_are_asked_for_once_and_workers_come_with_them(cluster: Cluster) -> None:
+    cluster.node("n1")
+    cluster.report()
+    cluster.pool(workers=1)
+    assert cluster.orders() == []
+    cluster.scale(3)
+    assert cluster.orders() == [Resize("ray", KIND, 3)]
+    cluster.world.tick(2)
+    cluster.node("n2")
+    assert cluster.report() == ["NodeSeen", "WorkerAdded"]
+    cluster.node("n3")
+    cluster.report()
+    cluster.world.tick(2)
+    assert sorted(cluster.placed().values()) == ["n1", "n2", "n3"]
+    assert cluster.orders() == [Resize("ray", KIND, 3)]
+    assert cluster.group.since_ms is None
+
+
+def test_as_many_nodes_as_workers_fill_of_a_type_that_is_known(cluster: Cluster) -> None:
+    cluster.node("n1")
+    cluster.report()
+    cluster.pool("cpu", workers=5, cpus=2)
+    cluster.pool("wide", workers=1, cpus=4)
+    assert [order.nodes for order in cluster.orders()] == [3, 4]
+
+
+def test_a_growth_that_is_taken_back_is_taken_back_outside_too(cluster: Cluster) -> None:
+    cluster.pool(workers=3)
+    cluster.scale(1)
+    assert [order.nodes for order in cluster.orders()] == [3, 1]
+    cluster.node("n1")
+    cluster.report()
+    cluster.world.tick()
+    assert len(cluster.orders()) == 2
+
+
+# -- shrinking
+
+
+def grown(cluster: Cluster, count: int = 3) -> list[str]:
+    """That many nodes with a worker each, and a job on each worker."""
+    cluster.pool(workers=count)
+    for at in range(count):
+        cluster.node(f"n{at + 1}")
+    cluster.report()
+    jobs = [cluster.world.submit(cpus=4) for _ in range(count)]
+    cluster.world.schedule()
+    for job in jobs:
+        cluster.world.running(job)
+    return jobs
+
+
+def job_on(cluster: Cluster, node: str) -> str:
+    (worker,) = cluster.world.facts.nodes[node].workers
+    (job,) = cluster.world.facts.workers[worker].running
+    assert isinstance(job, str)
+    return job
+
+
+def test_exactly_the_emptied_node_is_let_go(cluster: Cluster) -> None:
+    grown(cluster)
+    idle = job_on(cluster, "n2")
+    cluster.world.end(idle)
+    cluster.scale(2)
+    cluster.world.tick()
+    assert cluster.orders()[-1] == Resize("ray", KIND, 2, ("n2",))
+    assert cluster.world.facts.nodes["n2"].state is NodeState.draining
+    del cluster.there["n2"]
+    cluster.report()
+    cluster.world.tick(60)
+    assert sorted(cluster.world.facts.nodes) == ["n1", "n3"]
+    assert cluster.orders()[-1] == Resize("ray", KIND, 2, ("n2",))
+
+
+def test_the_node_nearest_to_empty_goes_first(cluster: Cluster) -> None:
+    cluster.pool(workers=4, cpus=2)
+    cluster.node("n1")
+    cluster.node("n2")
+    cluster.report()
+    assert sorted(cluster.placed().values()) == ["n1", "n1", "n2", "n2"]
+    cluster.world.submit(cpus=2)
+    cluster.world.schedule()
+    (busy,) = (worker.node for worker in cluster.world.facts.workers.values() if worker.running)
+    cluster.scale(2)
+    cluster.world.tick()
+    assert set(cluster.placed().values()) == {busy}
+
+
+def test_a_drain_lets_work_end_and_then_moves_what_may_be_moved(cluster: Cluster) -> None:
+    grown(cluster)
+    cluster.scale(1)
+    leaving = [worker for worker in cluster.world.facts.workers.values() if worker.state is WorkerState.retiring]
+    assert len(leaving) == 2
+    cluster.world.tick(limits.DRAIN_GRACE_MS / 1000 - 1)
+    assert all(cluster.world.job(worker.running[0]).stop_cause is None for worker in leaving)
+    cluster.world.tick(2)
+    for worker in leaving:
+        job = cluster.world.job(worker.running[0])
+        assert job.stop_cause is Cause.interruption
+        cluster.world.end(job.id, Cause.error, None, signal=15)
+        assert job.state is JobState.queued
+        assert job.workers_lost == 0
+    cluster.world.tick()
+    assert len(cluster.world.facts.workers) == 1
+    assert [order.remove for order in cluster.orders()[-2:]] == [
+        (worker.node,) for worker in sorted(leaving, key=lambda w: w.node)
+    ]
+
+
+@pytest.mark.parametrize("spec", [{"preemptible": False}, {"tier": Tier.realtime}])
+def test_a_drain_waits_for_what_must_not_be_stopped(cluster: Cluster, spec: dict[str, Any]) -> None:
+    cluster.node("n1")
+    cluster.report()
+    cluster.pool(workers=1, drain_grace_ms=1_000)
+    job = cluster.world.submit(cpus=4, **spec)
+    cluster.world.schedule()
+    cluster.scale(0)
+    cluster.world.tick(3600)
+    assert cluster.world.job(job).stop_cause is None
+    cluster.world.end(job)
+    cluster.world.tick()
+    assert cluster.orders()[-1].remove == ("n1",)
+
+
+def test_nodes_that_nobody_asked_for_and_nobody_used_are_left_alone(cluster: Cluster) -> None:
+    cluster.node("n1")
+    cluster.node("n2")
+    cluster.report()
+    cluster.pool(workers=1)
+    cluster.world.tick(600)
+    assert cluster.orders() == []
+
+
+def test_the_nodes_of_a_removed_pool_are_let_go(cluster: Cluster) -> None:
+    cluster.pool(workers=1)
+    cluster.node("n1")
+    cluster.report()
+    cluster.world.ask(cmd.RemovePool(pool="cpu"))
+    cluster.world.tick()
+    assert cluster.world.facts.pools == {}
+    assert cluster.orders()[-1] == Resize("ray", KIND, 0, ("n1",))
+
+
+# -- doubt and loss
+
+
+def test_a_node_in_doubt_takes_nothing_new_and_keeps_what_it_has(cluster: Cluster) -> None:
+    cluster.node("n1")
+    cluster.report()
+    cluster.pool(workers=1)
+    first = cluster.world.submit(cpus=1)
+    cluster.world.schedule()
+    cluster.change("n1", state=NodeState.suspect)
+    cluster.report()
+    second = cluster.world.submit(cpus=1)
+    assert cluster.world.schedule() == []
+    assert cluster.world.job(first).state is JobState.starting
+    assert cluster.orders() == []
+    cluster.change("n1", state=NodeState.up)
+    cluster.report()
+    assert cluster.world.schedule() == [second]
+
+
+def test_a_lost_node_with_ten_jobs_requeues_each_once(cluster: Cluster) -> None:
+    world = cluster.world
+    cluster.pool(workers=1, cpus=10)
+    cluster.node("n1", cpus=10)
+    cluster.report()
+    jobs = [world.submit() for _ in range(10)]
+    world.schedule()
+    for job in jobs:
+        world.running(job)
+    cluster.change("n1", state=NodeState.suspect)
+    cluster.report()
+    cluster.change("n1", state=NodeState.down, problem="its lease is over")
+    cluster.report()
+    (worker,) = world.facts.workers.values()
+    assert worker.state is WorkerState.down
+    assert all(world.job(job).state is JobState.running for job in jobs), "nothing is requeued before it is told"
+    assert cluster.orders()[-1].nodes == 1, "its replacement is asked for"
+    before = len(world.events)
+    for job in jobs:
+        world.end(job, Cause.node_lost, None)
+        world.end(job, Cause.node_lost, None)
+    world.tick()
+    del cluster.there["n1"]
+    cluster.report()
+    names = Counter(type(event).__name__ for event in world.events[before:])
+    assert names["JobRequeued"] == names["AttemptEnded"] == 10
+    assert names["WorkerRemoved"] == names["NodeRemoved"] == 1
+    assert {world.job(job).attempts[-1].cause for job in jobs} == {Cause.node_lost}
+    cluster.node("n2", cpus=10)
+    cluster.report()
+    world.tick(2)
+    assert sorted(world.schedule()) == sorted(jobs)
+    assert all(world.job(job).attempts_made == 2 for job in jobs)
+
+
+def test_a_node_that_is_not_listed_any_more_waits_for_the_ends_of_its_work(cluster: Cluster) -> None:
+    (job,) = grown(cluster, 1)
+    cluster.there.clear()
+    cluster.report()
+    assert cluster.world.facts.nodes["n1"].state is NodeState.down
+    cluster.world.tick(5)
+    assert "n1" in cluster.world.facts.nodes
+    cluster.world.end(job, Cause.node_lost, None)
+    cluster.world.tick()
+    assert cluster.world.facts.nodes == {}
+
+
+def test_a_node_that_is_back_before_anything_was_told_goes_on(cluster: Cluster) -> None:
+    (job,) = grown(cluster, 1)
+    for state in (NodeState.down, NodeState.up):
+        cluster.change("n1", state=state)
+        cluster.report()
+    cluster.world.end(job)
+    assert [worker.state for worker in cluster.world.facts.workers.values()] == [WorkerState.up]
+    assert cluster.group.wanted == 1
+
+
+def test_workers_that_a_shrunken_node_has_no_room_for_go(cluster: Cluster) -> None:
+    cluster.pool(workers=2, cpus=2)
+    cluster.node("n1")
+    cluster.report()
+    cluster.change("n1", cpu_milli=2000)
+    cluster.report()
+    assert len(cluster.placed()) == 1
+
+
+# -- interruption
+
+
+def test_a_notice_moves_work_in_time_and_asks_for_another_node(cluster: Cluster) -> None:
+    world = cluster.world
+    cluster.pool(workers=1, spot=True)
+    cluster.node("n1")
+    cluster.report()
+    job = world.submit(cpus=4, checkpoint=Checkpoint(signal="SIGUSR1", grace_ms=30_000))
+    world.schedule()
+    world.running(job)
+    cluster.change("n1", notice_ms=world.now_ms + 120_000)
+    cluster.report()
+    (worker,) = world.facts.workers.values()
+    assert (worker.state, worker.retire_reason) == (WorkerState.retiring, "its node is taken away")
+    assert cluster.orders()[-1].nodes == 2
+    world.tick(80)
+    assert world.job(job).stop_cause is None, "it may still end by itself"
+    world.tick(10)
+    assert world.job(job).stop_cause is Cause.interruption
+    world.end(job, Cause.interruption, None, signal=10)
+    assert world.job(job).state is JobState.queued
+    assert world.job(job).retries_used == 1
+    cluster.node("n2")
+    del cluster.there["n1"]
+    cluster.report()
+    world.tick(2)
+    assert world.schedule() == [job]
+    assert cluster.placed() == {"cpu-1": "n2"}
+
+
+# -- failures
+
+
+def test_a_failed_order_backs_off_and_ends_in_a_pause(cluster: Cluster) -> None:
+    world = cluster.world
+    cluster.pool(workers=2)
+    for failures in range(1, limits.POOL_FAILED_STARTS_PAUSE + 1):
+        orders = len(cluster.orders())
+        cluster.fail()
+        assert cluster.group.failures == failures
+        assert cluster.group.retry_ms == world.now_ms + backoff_ms(failures)
+        if failures == limits.POOL_FAILED_STARTS_PAUSE:
+            break
+        world.tick(backoff_ms(failures) / 1000 - 1)
+        assert len(cluster.orders()) == orders, "not before its time"
+        world.tick(1)
+        assert len(cluster.orders()) == orders + 1
+    assert world.facts.pools["cpu"].paused
+    assert "no quota" in world.facts.pools["cpu"].paused_reason
+    assert world.facts.alerts[-1].code == "provisioning-failed"
+    assert cluster.orders()[-1].nodes == 0, "what was asked for is taken back"
+    orders = len(cluster.orders())
+    for _ in range(100):
+        world.tick(60)
+    assert len(cluster.orders()) == orders, "and it is no loop"
+    world.ask(cmd.PausePool(pool="cpu", paused=False, by="op"))
+    world.tick()
+    assert cluster.orders()[-1].nodes == 2, "a person lets it try again"
+
+
+def test_a_pool_with_workers_makes_do_with_them(cluster: Cluster) -> None:
+    world = cluster.world
+    cluster.node("n1")
+    cluster.report()
+    cluster.pool(workers=1)
+    cluster.scale(3)
+    for _ in range(limits.POOL_FAILED_STARTS_PAUSE):
+        cluster.fail()
+        world.tick(600)
+    pool = world.facts.pools["cpu"]
+    assert (pool.target, pool.paused) == (1, False)
+    assert cluster.orders()[-1].nodes == 1
+
+
+def test_a_node_that_does_not_come_in_time_is_a_failure(cluster: Cluster) -> None:
+    cluster.pool(workers=1, provision_timeout_ms=60_000)
+    cluster.world.tick(59)
+    assert cluster.group.failures == 0
+    cluster.world.tick(1)
+    assert cluster.group.failures == 1
+    assert "in time" in cluster.group.error
+    cluster.world.tick(10)
+    assert len(cluster.orders()) == 2
+    cluster.node("n1")
+    cluster.report()
+    assert (cluster.group.failures, cluster.group.retry_ms, cluster.group.since_ms) == (0, 0, None)
+
+
+def test_workers_that_are_bigger_than_a_node_are_a_failure_and_no_loop(cluster: Cluster) -> None:
+    world = cluster.world
+    cluster.node("n1", cpus=2)
+    cluster.report()
+    cluster.pool(workers=1, cpus=4)
+    for _ in range(100):
+        world.tick(60)
+    assert world.facts.pools["cpu"].paused
+    assert "4 cpus" in world.facts.pools["cpu"].paused_reason
+    assert cluster.orders() == []
+
+
+def test_a_node_that_can_not_be_let_go_stays_and_is_let_go_later(cluster: Cluster) -> None:
+    cluster.pool(workers=1)
+    cluster.node("n1")
+    cluster.report()
+    cluster.scale(0)
+    cluster.world.tick()
+    cluster.fail(remove=("n1",))
+    assert cluster.world.facts.nodes["n1"].state is NodeState.up
+    cluster.world.tick(9)
+    assert len([order for order in cluster.orders() if order.remove]) == 1
+    cluster.world.tick(1)
+    assert cluster.orders()[-1] == Resize("ray", KIND, 0, ("n1",))
+
+
+# -- restarts
+
+
+def test_a_restart_gives_again_what_may_not_have_been_performed(cluster: Cluster) -> None:
+    cluster.pool(workers=2)
+    assert resizes_to_repeat(cluster.world.facts) == [Resize("ray", KIND, 2)]
+    cluster.node("n1")
+    cluster.node("n2")
+    cluster.report()
+    cluster.scale(1)
+    cluster.world.tick()
+    (order,) = resizes_to_repeat(cluster.world.facts)
+    assert (order.nodes, len(order.remove)) == (1, 1)
+
+
+# -- configuration
+
+
+def test_a_pool_with_work_does_not_move_to_another_executor(cluster: Cluster) -> None:
+    (job,) = grown(cluster, 1)
+    with pytest.raises(Refused, match="can't move from executor ray to local while 1 jobs run"):
+        cluster.world.ask(cmd.ConfigurePool(spec=PoolSpec(name="cpu")))
+    cluster.world.end(job)
+    cluster.world.ask(cmd.ConfigurePool(spec=PoolSpec(name="cpu")))
+    assert cluster.placed() == {"cpu-1": "local"}
+
+
+def test_a_pool_of_another_type_leaves_its_nodes(cluster: Cluster) -> None:
+    cluster.node("n1")
+    cluster.node("n2", kind="small")
+    cluster.report()
+    cluster.pool(workers=1)
+    cluster.pool(workers=1, node_type="small")
+    assert list(cluster.placed().values()) == ["n2"]
+
+
+def test_what_takes_work_is_one_cheap_question(cluster: Cluster) -> None:
+    cluster.node("n1")
+    cluster.report()
+    cluster.pool(workers=1)
+    (worker,) = cluster.world.facts.workers.values()
+    assert fit.takes_work(worker)
+    for state in (NodeState.suspect, NodeState.draining, NodeState.down):
+        worker.node_state = state
+        assert not fit.takes_work(worker)
+    worker.node_state = NodeState.up
