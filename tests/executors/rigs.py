@@ -9,7 +9,9 @@ from typing import Protocol
 from agentorch.executors.contract import Executor
 from agentorch.executors.fake import FakeExecutor, FakeMachine, Plan
 from agentorch.executors.local import LocalExecutor
+from agentorch.executors.remote.executor import RemoteExecutor
 from agentorch.model.attempts import AttemptSpec, NodeInfo
+from tests.executors.remote.cluster import Cluster
 
 
 def attempt(name: str, *command: str, **fields: object) -> AttemptSpec:
@@ -35,6 +37,19 @@ class LocalRig:
 
     def executor(self) -> LocalExecutor:
         return LocalExecutor(self.root)
+
+    def advance(self, executor: Executor) -> None:
+        """Real time passes by itself."""
+
+
+class RemoteRig:
+    """One node elsewhere, behind its agent."""
+
+    def __init__(self, root: Path) -> None:
+        self.cluster = Cluster(root)
+
+    def executor(self) -> RemoteExecutor:
+        return self.cluster.executor()
 
     def advance(self, executor: Executor) -> None:
         """Real time passes by itself."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,15 +13,20 @@ from agentorch.executors.contract import Executor
 from agentorch.model.attempts import AttemptPhase
 from agentorch.model.jobs import Cause
 from tests.executors.ends import Ends, until_logged
-from tests.executors.rigs import FakeRig, LocalRig, Rig, attempt, shell
+from tests.executors.rigs import FakeRig, LocalRig, RemoteRig, Rig, attempt, shell
 
 FOREVER = "sleep 600"
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 600; done"
 
 
-@pytest.fixture(params=["local", "fake"])
-def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
-    return LocalRig(tmp_path) if request.param == "local" else FakeRig()
+@pytest.fixture(params=["local", "remote", "fake"])
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    if request.param == "remote":
+        remote = RemoteRig(tmp_path)
+        yield remote
+        remote.cluster.close()
+    else:
+        yield LocalRig(tmp_path) if request.param == "local" else FakeRig()
 
 
 Scenario = Callable[[Executor, Ends], Awaitable[None]]

@@ -88,12 +88,12 @@ class Courier:
         """Attempts about which the node has still to be told something: their truth is not known there yet."""
         return {*self._launches, *(stop.order.attempt for stop in self._stops)}
 
-    def drop(self, attempt: str) -> None:
-        """It has ended: nothing about it is to be said any more."""
-        launch = self._launches.pop(attempt, None)
+    def end(self, status: AttemptStatus) -> None:
+        """It runs no more: nothing about it is to be said to the node any more."""
+        launch = self._launches.pop(status.id, None)
         if launch is not None:
-            _resolve(launch.answer, _running(attempt))
-        for stop in [stop for stop in self._stops if stop.order.attempt == attempt]:
+            _resolve(launch.answer, status)
+        for stop in [stop for stop in self._stops if stop.order.attempt == status.id]:
             self._stops.remove(stop)
             _resolve(stop.answer, None)
 

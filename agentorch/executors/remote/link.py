@@ -302,7 +302,7 @@ class NodeLink:
     def end(self, status: AttemptStatus) -> None:
         """This attempt runs no more."""
         self.believed.discard(status.id)
-        self._courier.drop(status.id)
+        self._courier.end(status)
         self._owner.tell(status, self.member.id)
 
     def _lost(self, attempt: str, cause: Cause, message: str) -> AttemptStatus:

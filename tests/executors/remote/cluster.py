@@ -1,0 +1,78 @@
+"""Nodes of this machine to be cut off, stopped and killed: real agents, as processes, behind the pipe transport."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agentorch.errors import NodeUnreachable
+from agentorch.executors.remote.executor import RemoteExecutor
+from agentorch.executors.remote.pipe import PipeTransport
+from tests.executors.processes import kill
+
+
+class Cuttable(PipeTransport):
+    """A pipe transport whose calls to the nodes in `cut` fail at once, as when a cable is pulled.
+
+    What is under way to a node in `deaf` arrives, and its answer does not.
+    """
+
+    def __init__(self, directory: Path, nodes: Mapping[str, int]) -> None:
+        super().__init__(directory, nodes)
+        self.cut: set[str] = set()
+        self.deaf: set[str] = set()
+        self.calls: list[tuple[str, str]] = []
+
+    async def call(self, node: str, method: str, body: bytes, timeout_s: float) -> bytes:
+        self.calls.append((node, method))
+        if node in self.cut:
+            raise NodeUnreachable(f"node {node}: the cable is pulled")
+        answer = await super().call(node, method, body, timeout_s)
+        if node in self.cut or node in self.deaf:
+            raise NodeUnreachable(f"node {node}: the answer was lost")
+        return answer
+
+
+class Cluster:
+    """`nodes` agents below a directory, and executors that speak to them. `close` leaves nothing running."""
+
+    def __init__(self, root: Path, nodes: int = 1) -> None:
+        self.root = root
+        self._nodes = nodes
+        self.names = [f"node-{number + 1}" for number in range(nodes)]
+
+    def transport(self) -> Cuttable:
+        return Cuttable(self.root / "nodes", {"cpu": self._nodes})
+
+    def executor(self, transport: Cuttable | None = None, **settings: Any) -> RemoteExecutor:
+        """A new executor on the same nodes, as after a restart of the runtime."""
+        return RemoteExecutor(transport or self.transport(), self.root / "control", **settings)
+
+    def attempts(self, node: str = "node-1") -> Path:
+        """Where the attempt directories of the node are."""
+        return self.root / "nodes" / node / "attempts"
+
+    def agent_pid(self, node: str) -> int:
+        return self.transport().agent_pid(node)
+
+    def signal_agent(self, node: str, number: signal.Signals) -> None:
+        os.kill(self.agent_pid(node), number)
+
+    def kill_agent(self, node: str) -> None:
+        kill(self.agent_pid(node))
+
+    def close(self) -> None:
+        """Kill the agents; without leases, what they ran ends too."""
+        for node in (self.root / "nodes").glob("node-*"):
+            (node / "attempts" / "lease").unlink(missing_ok=True)
+            try:
+                pid = self.agent_pid(node.name)
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            except (FileNotFoundError, ValueError):
+                continue
+            if str(node).encode() in command:
+                os.kill(pid, signal.SIGCONT)
+                kill(pid)
