@@ -125,8 +125,8 @@ def _take_out(turn: Turn, device: str, seen: Seen, fault: DeviceFault | None) ->
         _cordon_device(turn, device, seen)
     else:
         _judged(turn, device, state, seen)
-        if seen.sign in FATAL and state in _DRAINS:
-            _stop_work(turn, device)
+        if state in _DRAINS:
+            _follow_up(turn, device, seen.sign)
 
 
 def _look_again(turn: Turn, device: str, fault: DeviceFault, seen: Seen | None) -> None:
@@ -136,6 +136,8 @@ def _look_again(turn: Turn, device: str, fault: DeviceFault, seen: Seen | None) 
     if fault.sign not in TRANSIENT:
         if fault.state is HealthState.suspect and not turn.facts.health_halt:
             _cordon_device(turn, device, same)
+        elif fault.state in _DRAINS:
+            _follow_up(turn, device, fault.sign)
         return
     if seen is None:
         if fault.well_ms is None:
@@ -161,7 +163,12 @@ def _cordon_device(turn: Turn, device: str, seen: Seen) -> None:
     _judged(turn, device, state, Seen(seen.sign, reason, seen.evidence))
     text = f"{device} is {state}: {reason} ({seen.evidence})"
     turn.emit(ev.AlertRaised(at_ms=turn.now_ms, code="device-fault", text=text, by=HEALTH))
-    if seen.sign in FATAL:
+    _follow_up(turn, device, seen.sign)
+
+
+def _follow_up(turn: Turn, device: str, sign: Sign) -> None:
+    """What a cordoned device means for work and worker. Looked at each time: a crash may have come in between."""
+    if sign in FATAL:
         _stop_work(turn, device)
     _cordon_without_devices(turn, device)
 
