@@ -1,27 +1,37 @@
-"""The child of a shim: forked into its own session, bound to the shim's life, and what the kernel says of its end.
+"""The child of a shim: started in its own session, bound to the shim's life, and what the kernel says of its end.
 
 Imports only the standard library: the shim runs isolated.
+
+It is started by vfork, which `subprocess` does as long as no code of ours is to run in between: copying the shim's
+memory would cost more than all else that is done for a short job. So the child can't ask for a death signal of its
+own, and is kept on a *leash* instead: the reading end of a pipe whose writing end only the shim has. The kernel is told
+(O_ASYNC, F_SETOWN, F_SETSIG) to send SIGKILL to the child's process group when that end closes, whatever closes it.
+The child carries the reading end; one that closes all its descriptors is ended by the sweep that follows a dead shim.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
-from collections.abc import Mapping
-from typing import NoReturn
+import subprocess
+from collections.abc import Collection, Mapping
+from typing import Final
 
-from agentorch.executors import processes
 from agentorch.executors.attempt_dir import AttemptDirectory
 from agentorch.executors.records import WORK, LaunchRecord
 
-_EXEC_ERROR_BYTES = 4096
+_LEASH: Final = 63  # high enough for shells, which number their own from 3 and from 10; low enough for a small table
+_UMASK: Final = 0o022
+_CORES: Final = frozenset(os.sched_getaffinity(0))
+
+
+class CannotExecute(Exception):
+    """The program could not be executed; the message says why, in words for its owner."""
 
 
 class Child:
-    """The main process of an attempt. Starting it never raises for what the job asked: `exec_error` tells.
-
-    `exec_result` is readable once the program runs or could not be executed.
-    """
+    """The main process of an attempt, which runs its program when this returns. Raises CannotExecute."""
 
     def __init__(self, directory: AttemptDirectory, spec: LaunchRecord, logs: Mapping[str, int]) -> None:
         self.exit_code: int | None = None
@@ -30,18 +40,23 @@ class Child:
         self.cpu_ms = 0
         self.memory_peak_bytes = 0
         self.leftovers: set[int] = set()
-        self.exec_result, writing = os.pipe2(os.O_CLOEXEC)
-        shim = os.getpid()
-        self.pid = os.fork()
-        if self.pid == 0:
-            _become(directory, spec, logs, shim, writing)
-        os.close(writing)
+        held, self._leash = os.pipe2(os.O_CLOEXEC)
+        carried = fcntl.fcntl(held, fcntl.F_DUPFD, _LEASH)  # the only descriptor here that an exec does not close
+        os.close(held)
+        try:
+            self.pid = _start(directory, spec, logs)
+            fcntl.fcntl(carried, fcntl.F_SETSIG, signal.SIGKILL)
+            fcntl.fcntl(carried, fcntl.F_SETOWN, -self.pid)
+            fcntl.fcntl(carried, fcntl.F_SETFL, os.O_ASYNC)
+        except BaseException:
+            self.let_go()
+            raise
+        finally:
+            os.close(carried)
 
-    def exec_error(self) -> str:
-        """Why the program could not be executed; "" = it runs. Waits until one of the two is known."""
-        text = os.read(self.exec_result, _EXEC_ERROR_BYTES).decode(errors="replace")
-        os.close(self.exec_result)
-        return text
+    def let_go(self) -> None:
+        """Close the leash: SIGKILL for what is left of the process group, so nothing should be."""
+        os.close(self._leash)
 
     def signal_group(self, name: str) -> None:
         """Send the signal to the child's process group, if there is one still."""
@@ -69,34 +84,32 @@ class Child:
                     self.signal = os.WTERMSIG(status)
 
 
-def _become(
-    directory: AttemptDirectory, spec: LaunchRecord, logs: Mapping[str, int], shim: int, exec_result: int
-) -> NoReturn:
-    """Turn this fork into the program. What fails is written to the pipe, which a successful exec closes."""
+def _start(directory: AttemptDirectory, spec: LaunchRecord, logs: Mapping[str, int]) -> int:
+    command = spec["command"]
+    workdir = spec["workdir"] or f"{directory.path}/{WORK}"
     try:
-        os.setsid()
-        processes.die_with_parent()
-        if os.getppid() != shim:
-            os._exit(127)  # the shim died before it could be asked for
-        signal.set_wakeup_fd(-1)  # a byte from here would look like a signal to the shim
-        os.umask(0o022)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(logs["stdout"], 1)
-        os.dup2(logs["stderr"], 2)
-        if spec.get("cores"):
-            os.sched_setaffinity(0, spec["cores"])
-        workdir = spec["workdir"] or f"{directory.path}/{WORK}"
-        try:
-            os.chdir(workdir)
-        except OSError as error:
-            _fail(exec_result, f"can't work in {workdir!r}: {error.strerror}")
-        command = spec["command"]
-        os.execvpe(command[0], command, spec["environment"])
-    except BaseException as error:  # noqa: BLE001 - a fork must not unwind into its parent's code
-        reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-        _fail(exec_result, f"can't execute {spec['command'][:1]}: {reason}")
+        _bind(spec.get("cores") or _CORES)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=logs["stdout"],
+            stderr=logs["stderr"],
+            close_fds=False,  # ours close themselves, and the leash is to stay
+            cwd=workdir,
+            env=spec["environment"],
+            start_new_session=True,
+            umask=_UMASK,
+        )
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        if isinstance(error, OSError) and error.filename == workdir:
+            raise CannotExecute(f"can't work in {workdir!r}: {reason}") from error
+        raise CannotExecute(f"can't execute {command[:1]}: {reason}") from error
+    process.returncode = 0  # it is waited for here, together with all its descendants
+    return process.pid
 
 
-def _fail(exec_result: int, text: str) -> NoReturn:
-    os.write(exec_result, text.encode(errors="replace")[:_EXEC_ERROR_BYTES])
-    os._exit(127)
+def _bind(cores: Collection[int]) -> None:
+    """To these cores, from here on: the child starts with what its shim has."""
+    if os.sched_getaffinity(0) != set(cores):
+        os.sched_setaffinity(0, cores)

@@ -23,7 +23,7 @@ from typing import Final
 
 from agentorch.executors import processes
 from agentorch.executors.attempt_dir import AttemptDirectory
-from agentorch.executors.child import Child
+from agentorch.executors.child import CannotExecute, Child
 from agentorch.executors.lease import CHECK_S, OVER, left_s
 from agentorch.executors.logs import enforce_quota, log_name
 from agentorch.executors.records import (
@@ -40,7 +40,7 @@ from agentorch.executors.records import (
     StopRecord,
     VerdictRecord,
 )
-from agentorch.executors.tidy import remove_tree
+from agentorch.executors.tidy import empty_tree
 
 REQUEST_BYTES: Final = 65_536
 MEMORY_CHECK_S: Final = 0.25
@@ -139,7 +139,6 @@ class _Shim:
         self._poll = select.poll()
         self._poll.register(wakeups, select.POLLIN)
         self._child: Child | None = None
-        self._exec_known = False
         self._report = b""
         self._report_waits = False
         self._started_ms: int | None = None
@@ -165,20 +164,23 @@ class _Shim:
             self._write_verdict()
             return
         self._prepare()
-        self._child = Child(self._directory, self._spec, self._logs)
-        self._poll.register(self._child.exec_result, select.POLLIN)
-        while not self._child.ended:
-            self._wait()
-            self._child.reap()
-            self._check_limits()
-        if not self._exec_known:
-            self._on_exec()
-        self._end_leftovers()
-        self._trim_logs()
+        try:
+            self._child = Child(self._directory, self._spec, self._logs)
+        except CannotExecute as error:
+            self._reason, self._message = "exec_failed", str(error)
+        else:
+            self._on_start()
+            while not self._child.ended:
+                self._wait()
+                self._child.reap()
+                self._check_limits()
+            self._end_leftovers()
+            self._child.let_go()
+            self._trim_logs()
         self._write_verdict()
         for fd in self._logs.values():
             os.close(fd)
-        remove_tree(TEMPORARY, self._directory.fd)
+        empty_tree(TEMPORARY, self._directory.fd)
 
     def _prepare(self) -> None:
         for name in (TEMPORARY,) if self._spec["workdir"] else (TEMPORARY, WORK):
@@ -190,13 +192,10 @@ class _Shim:
     # -- waiting
 
     def _wait(self) -> None:
-        assert self._child is not None
         for fd, _event in self._poll.poll(self._patience_ms()):
             if fd == self._wakeups:
                 if _SIGTERM in os.read(self._wakeups, 4096):
                     self._heed_stop()
-            elif fd == self._child.exec_result and not self._exec_known:
-                self._on_exec()
             else:
                 self._send_report()
 
@@ -205,23 +204,15 @@ class _Shim:
         moments = [at for at in looks if at is not None]
         return max(0.0, min(moments) - time.monotonic()) * 1000 + 1 if moments else None
 
-    def _on_exec(self) -> None:
+    def _on_start(self) -> None:
         assert self._child is not None
-        self._exec_known = True
-        self._poll.unregister(self._child.exec_result)
-        error = self._child.exec_error()
-        if error:
-            self._reason, self._message = "exec_failed", error
-            return
         self._started_ms = _now_ms()
         started = StartRecord(
             shim_pid=os.getpid(), pid=self._child.pid, started_ms=self._started_ms, boot_id=self._spec["boot_id"]
         )
         self._directory.write(STARTED, started, durable=False)
         now = time.monotonic()
-        if self._reason:  # a stop came before there was a process group to signal
-            self._child.signal_group(self._spec["stop_signal"])
-        elif self._spec["timeout_ms"] is not None:
+        if self._spec["timeout_ms"] is not None:
             self._timeout_at = now + self._spec["timeout_ms"] / 1000
         if self._spec["memory_bytes"]:
             self._memory_at = now + MEMORY_CHECK_S
@@ -259,7 +250,7 @@ class _Shim:
         if not self._reason:
             self._reason = reason
             self._timeout_at = None
-        if self._child and grace_ms > 0 and self._exec_known:
+        if self._child and grace_ms > 0:
             self._child.signal_group(self._spec["stop_signal"])
         at = time.monotonic() + grace_ms / 1000
         self._kill_at = at if self._kill_at is None else min(at, self._kill_at)
@@ -324,8 +315,6 @@ class _Shim:
         child = self._child
         code = child.exit_code if child else None
         number = child.signal if child else None
-        if self._reason == "exec_failed":
-            code = None  # that was our own fork, not the program
         verdict = VerdictRecord(
             lost=False,
             cause=self._reason or ("completed" if code == 0 else "error"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -26,7 +27,12 @@ class PeerMissing(Exception):
 
 
 def python_with(package: str) -> Path:
-    """The interpreter of `.venv-bench` with this peer in it, installed now if need be. Raises PeerMissing."""
+    """An interpreter with this peer in it: this one, or that of `.venv-bench`, where it is installed now if need be.
+
+    Raises PeerMissing.
+    """
+    if importlib.util.find_spec(package) is not None:
+        return Path(sys.executable)
     python = HOME / "bin" / "python"
     if not python.exists():
         venv.create(HOME, with_pip=True)

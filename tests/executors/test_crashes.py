@@ -19,8 +19,8 @@ from agentorch.executors.local import LocalExecutor
 from agentorch.executors.records import SPEC, STARTED, VERDICT
 from agentorch.model.attempts import AttemptPhase
 from agentorch.model.jobs import Cause
-from tests.executors.ends import Ends
-from tests.executors.processes import kill, shim_of
+from tests.executors.ends import Ends, until_logged
+from tests.executors.processes import kill, marked, shim_of
 from tests.executors.rigs import shell
 from tests.executors.runtime_under_fire import code_of, read_ledger
 from tests.executors.test_trees import play
@@ -116,6 +116,20 @@ def test_a_lost_attempt_is_found_lost_by_the_next_runtime(tmp_path: Path) -> Non
     asyncio.run(first())
     kill(shim_of(tmp_path, "a.1"))
     asyncio.run(second())
+
+
+def test_a_child_does_not_outlive_its_shim_even_while_no_runtime_is_there(tmp_path: Path) -> None:
+    async def launch() -> None:
+        executor = LocalExecutor(tmp_path)
+        await executor.open(1)
+        await executor.launch([shell("a", "sleep 600 & echo ready; sleep 600")])
+        await until_logged(executor, "a.1", b"ready")
+        await executor.close()
+
+    asyncio.run(launch())
+    assert len(marked(tmp_path, "a.1")) == 3
+    kill(shim_of(tmp_path, "a.1"))
+    eventually(lambda: marked(tmp_path, "a.1") == [], "the end of the child and its group")
 
 
 def test_after_a_restart_of_the_machine_unfinished_attempts_are_lost(tmp_path: Path) -> None:

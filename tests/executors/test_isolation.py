@@ -51,8 +51,8 @@ def test_workdir_scratch_streams_and_input(tmp_path: Path) -> None:
         await ends.of("a.1")
         await ends.of("b.1")
         text, _, _ = await executor.logs("a.1", "stdout", 0, 1000)
-        assert text.decode().split() == [f"{tmp_path}/a.1/work", "0022", "4"]
-        assert not (tmp_path / "a.1" / "tmp").exists()
+        assert text.decode().split() == [f"{tmp_path}/a.1/work", "0022", "5"]  # three, the leash, its own
+        assert list((tmp_path / "a.1" / "tmp").iterdir()) == []
         assert (await executor.logs("b.1", "stdout", 0, 1000))[0].decode().strip() == str(tmp_path)
 
     play(tmp_path, scenario)

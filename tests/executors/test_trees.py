@@ -105,7 +105,7 @@ def test_a_killed_shim_is_lost_and_nothing_of_it_lives(tmp_path: Path) -> None:
         status = await ends.of("a.1")
         assert (status.phase, status.cause) == (AttemptPhase.lost, Cause.lost)
         assert status.message == "its shim was killed"
-        assert status.leftovers >= 4
+        assert status.leftovers >= 1  # those that had left the group by then, which died with the shim
         assert marked(tmp_path, "a.1") == []
         (again,) = await executor.inspect(["a.1"])
         assert (again.phase, again.ended_ms) == (AttemptPhase.lost, status.ended_ms)
