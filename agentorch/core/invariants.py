@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from agentorch.core.facts import Facts
+from agentorch.core.nodes import room_on
 from agentorch.core.state import State
 from agentorch.model import limits
-from agentorch.model.fleet import Worker
+from agentorch.model.fleet import NodeState, Worker, WorkerState
 from agentorch.model.jobs import FINISHED, ON_WORKER, JobState
 from agentorch.model.proposals import OPEN_STATES, ProposalState
 
@@ -15,7 +16,15 @@ from agentorch.model.proposals import OPEN_STATES, ProposalState
 def breaches(state: State) -> list[str]:
     """Every broken invariant, in words; empty when all hold. O(jobs + workers)."""
     facts = state.facts
-    return [*_workers(facts), *_jobs(facts), *_tenants(facts), *_queue(state), *_pools(facts), *_proposals(facts)]
+    return [
+        *_workers(facts),
+        *_jobs(facts),
+        *_tenants(facts),
+        *_queue(state),
+        *_pools(facts),
+        *_nodes(facts),
+        *_proposals(facts),
+    ]
 
 
 def _workers(facts: Facts) -> list[str]:
@@ -111,6 +120,30 @@ def _pools(facts: Facts) -> list[str]:
         out.append("a worker keeps room for a job that nobody knows of")
     devices = Counter(device for worker in facts.workers.values() for device in worker.devices)
     out.extend(f"device {device} belongs to {count} workers" for device, count in devices.items() if count > 1)
+    return out
+
+
+def _nodes(facts: Facts) -> list[str]:
+    out = []
+    for worker in facts.workers.values():
+        home = facts.nodes.get(worker.node)
+        pool = facts.pools[worker.pool]
+        if home is None:
+            if pool.spec.elastic and worker.state is not WorkerState.retiring:
+                out.append(f"worker {worker.id} is on {worker.node}, which is no node")
+        elif worker.id not in home.workers:
+            out.append(f"worker {worker.id} is on node {home.id}, which does not list it")
+        elif worker.node_state is not home.state:
+            out.append(f"worker {worker.id} takes its node for {worker.node_state}, it is {home.state}")
+    for node in facts.nodes.values():
+        if any(name not in facts.workers or facts.workers[name].node != node.id for name in node.workers):
+            out.append(f"node {node.id} lists a worker that is not there")
+        elif node.state is NodeState.up:
+            room = room_on(facts, node, standing_only=True)
+            if room.cpu_milli < 0 or room.memory_bytes < 0:
+                out.append(f"node {node.id} is overfull: {room.cpu_milli}m cpu, {room.memory_bytes} bytes")
+        if node.released and node.workers:
+            out.append(f"node {node.id} was let go with {len(node.workers)} workers on it")
     return out
 
 
