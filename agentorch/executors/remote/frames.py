@@ -27,9 +27,13 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
     body: bytes
 
 
-def write(writer: asyncio.StreamWriter, frame: Question | Reply) -> None:
+def pack(frame: Question | Reply) -> bytes:
     data = msgspec.msgpack.encode(frame)
-    writer.write(_LENGTH.pack(len(data)) + data)
+    return _LENGTH.pack(len(data)) + data
+
+
+def write(writer: asyncio.StreamWriter, frame: Question | Reply) -> None:
+    writer.write(pack(frame))
 
 
 async def read(reader: asyncio.StreamReader, kind: type[Frame]) -> Frame:
