@@ -11,6 +11,7 @@ from agentorch.core.queue import Queue
 from agentorch.errors import Refused
 from agentorch.model import commands as cmd
 from agentorch.model.jobs import ON_WORKER, Cause, RetryOn, RetryPolicy, Tier
+from agentorch.model.observation import DeviceSample
 from tests.core.world import World
 
 DOLLAR = 1_000_000
@@ -21,7 +22,8 @@ def fleet() -> World:
     world = World()
     world.pool("cpu", workers=3, cpus=4)
     world.pool("paid", workers=2, cpus=2, price_usd_micros_per_hour=DOLLAR)
-    world.pool("gpu", workers=2, max_workers=3, cpus=8, gpus=4, price_usd_micros_per_hour=4 * DOLLAR)
+    dear = 4 * DOLLAR
+    world.pool("gpu", workers=2, max_workers=3, cpus=8, gpus=4, price_usd_micros_per_hour=dear, power_cap_watts=4_000)
     world.tenant("rich")
     world.tenant("poor", hard_cap_usd_micros=3 * DOLLAR, weight=50)
     world.tenant("small", max_running=2)
@@ -76,6 +78,38 @@ def elapse(world: World, rng: random.Random) -> None:
                 world.end(name, Cause.timeout, None, signal=15)
 
 
+def telemetry(world: World, rng: random.Random) -> None:
+    """What NVML might say, most of it harmless; a device may be silent."""
+    samples = [DeviceSample(id="cpu", kind="cpu", memory_stall_percent=rng.choice([0.0, 0.0, 0.0, 90.0]))]
+    for index in range(12):
+        if rng.random() < 0.03:
+            continue
+        known = world.facts.devices.get(f"GPU-gpu-{index}")
+        errors = (known.xid_count or 0) if known is not None else 0
+        struck = rng.random() < 0.02
+        samples.append(
+            DeviceSample(
+                id=f"GPU-gpu-{index}",
+                kind="gpu",
+                at_ms=world.now_ms - rng.choice([0, 0, 0, 60_000]),
+                temperature_c=rng.choice([40.0, 60.0, 60.0, 88.0, 95.0]),
+                power_watts=rng.choice([50.0, 300.0, None]),
+                power_limit_watts=400.0,
+                ecc_uncorrected=rng.choice([0, None]) if rng.random() < 0.99 else rng.randint(0, 3),
+                xid_count=errors + struck,
+                xids=(rng.choice([13, 74, 79]),) if struck else (),
+            )
+        )
+    world.ask(cmd.ReportHealth(samples=tuple(samples)))
+
+
+def repair(world: World, rng: random.Random) -> None:
+    if rng.random() < 0.5:
+        world.ask(cmd.RepairWorker(worker=rng.choice(list(world.facts.workers) or [""]), by="ann"))
+    else:
+        world.ask(cmd.RepairDevice(device=f"GPU-gpu-{rng.randint(0, 12)}", by="ann"))
+
+
 STEPS: list[Callable[[World, random.Random], object]] = [
     submit,
     submit,
@@ -85,6 +119,8 @@ STEPS: list[Callable[[World, random.Random], object]] = [
     report,
     report,
     elapse,
+    telemetry,
+    repair,
     lambda world, rng: world.ask(cmd.CancelJob(job=any_job(world, rng), by="x")),
     lambda world, rng: world.ask(cmd.PatchJob(job=any_job(world, rng), by="x", hold=rng.random() < 0.5)),
     lambda world, rng: world.ask(cmd.PatchJob(job=any_job(world, rng), by="x", priority=rng.randint(0, 100))),
