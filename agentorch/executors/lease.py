@@ -6,6 +6,9 @@ One file in the root of an executor holds the boot of the machine and a deadline
 the machine sleeps. Whoever speaks for the runtime extends it; each shim reads it for itself and kills its tree when it
 is over, so that nothing of a node that can't be reached runs on for ever. No file, a torn one or one of another boot
 is a lease that is over.
+
+A lease that is over is never revived: the one written after it is of another term, and what ran under the old one ends
+all the same. Else a machine that stood still for a while could go on with what was told lost meanwhile.
 """
 
 from __future__ import annotations
@@ -32,24 +35,33 @@ def now_ns() -> int:
 def write_lease(root: str | os.PathLike[str], deadline_ns: int) -> None:
     """Work below `root` may run until then. Readers see the old lease or the new one, never half of one.
 
-    Not synced: a power cut ends the boot, and with it the lease. Raises OSError.
+    One writer at a time. Not synced: a power cut ends the boot, and with it the lease. Raises OSError.
     """
+    boot = boot_id()
+    left, term = read_lease(f"{os.fspath(root)}/{LEASE}", boot)
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        text = json.dumps({"boot_id": boot_id(), "deadline_ns": deadline_ns})
-        write_whole(fd, LEASE, text.encode(), durable=False)
+        record = {"boot_id": boot, "deadline_ns": deadline_ns, "term": term if left > 0 else now_ns()}
+        write_whole(fd, LEASE, json.dumps(record).encode(), durable=False)
     finally:
         os.close(fd)
 
 
-def left_s(path: str, boot: str) -> float:
-    """Seconds until the lease in this file is over, below 0 since it was; minus infinity if there is none that counts.
+def read_lease(path: str, boot: str) -> tuple[float, int]:
+    """(seconds left, term): below 0 since it was over, minus infinity if there is no lease that counts.
 
     `boot` is the present boot of the machine.
     """
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib is slow to import
             lease: Any = json.loads(file.readall())
-        return (int(lease["deadline_ns"]) - now_ns()) / 1e9 if lease["boot_id"] == boot else -math.inf
+        if lease["boot_id"] == boot:
+            return (int(lease["deadline_ns"]) - now_ns()) / 1e9, int(lease["term"])
     except (OSError, ValueError, KeyError, TypeError):
-        return -math.inf
+        pass
+    return -math.inf, 0
+
+
+def left_s(path: str, boot: str) -> float:
+    """Seconds until the lease in this file is over, as `read_lease` says."""
+    return read_lease(path, boot)[0]

@@ -24,7 +24,7 @@ from typing import Final
 from agentorch.executors import processes
 from agentorch.executors.attempt_dir import AttemptDirectory
 from agentorch.executors.child import CannotExecute, Child
-from agentorch.executors.lease import CHECK_S, OVER, left_s
+from agentorch.executors.lease import CHECK_S, OVER, read_lease
 from agentorch.executors.logs import enforce_quota, log_name
 from agentorch.executors.records import (
     EPOCH,
@@ -149,6 +149,7 @@ class _Shim:
         self._memory_at: float | None = None
         self._logs_at: float | None = None
         self._lease_at = time.monotonic() if spec.get("lease") else None
+        self._lease_term = 0  # of the lease that it began under
         self._memory_peak_bytes = 0
         self._logs: dict[str, int] = {}
 
@@ -275,8 +276,9 @@ class _Shim:
         now = time.monotonic()
         if self._lease_at is None or now < self._lease_at:
             return
-        left = left_s(self._spec["lease"], self._spec["boot_id"])
-        if left > 0:
+        left, term = read_lease(self._spec["lease"], self._spec["boot_id"])
+        self._lease_term = self._lease_term or term
+        if left > 0 and term == self._lease_term:
             self._lease_at = now + min(left, CHECK_S)
             return
         self._lease_at = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from pathlib import Path
 
 from agentorch.executors.attempt_dir import boot_id
@@ -104,6 +106,29 @@ def test_nothing_starts_when_the_lease_is_over(tmp_path: Path) -> None:
                 extend(tmp_path, 0)
         await executor.close()
         assert not (tmp_path / "ran").exists()
+
+    asyncio.run(run())
+
+
+def test_a_lease_that_is_over_is_not_revived_by_the_next_one(tmp_path: Path) -> None:
+    """The machine stood still while the lease ran out; a new one is there before the shim looks again."""
+
+    async def run() -> None:
+        executor = LocalExecutor(tmp_path, lease=True)
+        await executor.open(1)
+        extend(tmp_path, 60_000)
+        async with Ends(executor) as ends:
+            await executor.launch([shell("a", "sleep 600")])
+            shim = shim_of(tmp_path, "a.1")
+            os.kill(shim, signal.SIGSTOP)
+            extend(tmp_path, 0)
+            extend(tmp_path, 60_000)
+            os.kill(shim, signal.SIGCONT)
+            status = await ends.of("a.1")
+            assert (status.cause, status.message) == (Cause.node_lost, OVER)
+            await executor.launch([shell("b", "exit 5")])
+            assert (await ends.of("b.1")).exit_code == 5
+        await executor.close()
 
     asyncio.run(run())
 

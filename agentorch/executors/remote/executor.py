@@ -18,6 +18,7 @@ from agentorch.errors import EpochOver, ExecutorError, NodeUnreachable, Provisio
 from agentorch.executors.records import STREAMS
 from agentorch.executors.remote.archive import Archive
 from agentorch.executors.remote.link import NodeLink, Terms
+from agentorch.executors.remote.tenure import remember_lease
 from agentorch.executors.remote.transport import Member, Transport
 from agentorch.executors.stream import EventStream
 from agentorch.model import limits
@@ -27,7 +28,7 @@ from agentorch.model.jobs import Cause
 
 log = logging.getLogger(__name__)
 
-_LEASE: Final = "lease_s"  # the longest lease that was ever given from this directory
+_LEASE: Final = "lease_s"
 _ARCHIVE: Final = "archive"
 _MEMBERS_EVERY_S: Final = 1.0
 _ENGINE_PATIENCE_S: Final = 10.0
@@ -84,6 +85,7 @@ class RemoteExecutor:
         self._archive = Archive(directory / _ARCHIVE)
         self._stream = EventStream()
         self._links: dict[str, NodeLink] = {}
+        self._engine_answered = False
         self._released: set[str] = set()
         self._where: dict[str, str] = {}  # attempt -> node, of those launched by this runtime
         self._told: dict[str, AttemptStatus] = {}
@@ -122,6 +124,8 @@ class RemoteExecutor:
 
     async def nodes(self) -> list[NodeInfo]:
         self._require_open()
+        if not self._engine_answered:
+            raise NodeUnreachable(f"{self.name}: the engine has not said yet which nodes there are")
         reports = [link.report() for link in self._links.values()]
         for link in [link for link in self._links.values() if self._is_gone(link)]:
             # Told lost and now told down: nothing is left to say of it.
@@ -261,6 +265,7 @@ class RemoteExecutor:
                 listed = {member.id: member for member in await self._transport.members()}
         except TimeoutError as error:
             raise NodeUnreachable(f"no answer within {_ENGINE_PATIENCE_S:g} s") from error
+        self._engine_answered = True
         for node, member in listed.items():
             if node in self._released:
                 continue
@@ -334,18 +339,11 @@ class RemoteExecutor:
 
     def _remember_lease(self) -> float:
         """How long leases of earlier runtimes may be, in seconds; from now on this one's too."""
-        path = self._directory / _LEASE
         try:
             self._archive.open()
-            earlier_s = float(path.read_text()) if path.exists() else limits.LEASE_MAX_MS / 1_000
-            # Never lowered: the lease of the runtime before the last one may still hold.
-            longest_s = max(self._lease_s, earlier_s if path.exists() else 0.0)
-            temporary = path.with_suffix(".new")
-            temporary.write_text(str(longest_s))
-            temporary.rename(path)
+            return remember_lease(self._directory / _LEASE, self._lease_s)
         except (OSError, ValueError) as error:
             raise ExecutorError(f"{self.name}: can't use {self._directory}: {error}") from error
-        return earlier_s
 
     async def _let_go(self) -> None:
         self._over = ExecutorError("the executor is not open")

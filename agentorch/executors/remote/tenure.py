@@ -8,6 +8,10 @@ Both clocks go on while their machines sleep (CLOCK_BOOTTIME); a margin covers t
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from agentorch.model import limits
+
 
 class Tenure:
     """Times are seconds of the runtime's own clock; `safe_s` is when every lease given so far is certainly over."""
@@ -39,3 +43,17 @@ class Tenure:
     def is_over(self, now_s: float, margin_s: float) -> bool:
         """Nothing that the leases allowed can be running any more."""
         return now_s > self.safe_s + margin_s
+
+
+def remember_lease(path: Path, lease_s: float) -> float:
+    """How long a lease may be that an earlier runtime gave, in seconds; the file holds the longest one ever given.
+
+    Never lowered: the lease of the runtime before the last one may still hold. Without a file nothing is known, and
+    it may be as long as leases can be. Raises OSError, and ValueError on a file that holds anything else.
+    """
+    known = path.exists()
+    earlier_s = float(path.read_text()) if known else limits.LEASE_MAX_MS / 1_000
+    temporary = path.with_suffix(".new")
+    temporary.write_text(str(max(lease_s, earlier_s) if known else lease_s))
+    temporary.rename(path)
+    return earlier_s
