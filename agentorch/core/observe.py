@@ -17,16 +17,18 @@ from agentorch.core.demand import Demand, demand, first_pool, standing_workers
 from agentorch.core.facts import Facts
 from agentorch.core.guardrails.protection import SUPERVISOR
 from agentorch.core.health import health_of, why_unhealthy
+from agentorch.core.nodes import group_of, may_use
 from agentorch.core.placement import find, job_obstacle
 from agentorch.core.queue import LineKey, line_key
 from agentorch.core.state import State
 from agentorch.model import limits
-from agentorch.model.fleet import Pool, Worker, WorkerState
+from agentorch.model.fleet import NodeState, Pool, PoolSpec, Worker, WorkerState
 from agentorch.model.jobs import Job, Reason
 from agentorch.model.observation import (
     DeviceSample,
     HistoryPoint,
     JobFacts,
+    NodeFacts,
     Observation,
     PoolFacts,
     TenantFacts,
@@ -59,6 +61,7 @@ def observe(state: State, devices: tuple[DeviceSample, ...], now_ms: int) -> Obs
         queued=tuple(look.job(job) for job in look.waiting[: limits.OBSERVED_JOBS_MAX]),
         running=tuple(look.job(job) for job in running),
         workers=_workers(facts),
+        nodes=_nodes(facts, now_ms),
         devices=devices[: limits.OBSERVED_DEVICES_MAX],
         queued_total=len(state.queue),
         running_total=len(facts.running),
@@ -135,6 +138,7 @@ class _Look:
         workers = standing_workers(self.facts, pool)
         available = [worker for worker in workers if fit.takes_work(worker)]
         busy = sum(1 for worker in available if worker.running)
+        group = group_of(self.facts, spec)
         now_waiting = self.waits_now.get(spec.name, [])
         since = bisect_left(pool.waits, (self.now_ms - WAIT_WINDOW_MS, 0))
         waits = sorted([*now_waiting, *(wait_ms for _, wait_ms in pool.waits[since:])])
@@ -160,6 +164,11 @@ class _Look:
             target_wait_s=spec.target_wait_ms / 1000,
             telemetry_age_s=self.telemetry_age_s(pool),
             failed_starts=pool.failed_starts,
+            nodes=_standing_nodes(self.facts, spec),
+            nodes_wanted=group.wanted if group is not None else None,
+            provisioning_failures=group.failures if group is not None else 0,
+            provisioning_retry_s=max(0, group.retry_ms - self.now_ms) / 1000 if group is not None else 0.0,
+            provisioning_error=group.error if group is not None else "",
         )
 
     def telemetry_age_s(self, pool: Pool) -> float | None:
@@ -292,3 +301,27 @@ def _workers(facts: Facts) -> tuple[WorkerFacts, ...]:
 def _is_odd(facts: Facts, worker: Worker) -> bool:
     wrong = worker.failures or worker.cordoned or worker.suspect or worker.state is not WorkerState.up
     return bool(wrong) or any(device in facts.device_faults for device in worker.devices)
+
+
+def _standing_nodes(facts: Facts, spec: PoolSpec) -> int:
+    nodes = (node for node in facts.nodes.values() if spec.elastic and may_use(node, spec))
+    return sum(1 for node in nodes if node.state is not NodeState.down and not node.released)
+
+
+def _nodes(facts: Facts, now_ms: int) -> tuple[NodeFacts, ...]:
+    """The ones that something is wrong with first."""
+    odd = [node.id for node in facts.nodes.values() if node.state is not NodeState.up]
+    names = dict.fromkeys([*odd, *islice(facts.nodes, limits.OBSERVED_NODES_MAX)])
+    chosen = (facts.nodes[name] for name in islice(names, limits.OBSERVED_NODES_MAX))
+    return tuple(
+        NodeFacts(
+            id=node.id,
+            executor=node.executor,
+            type=node.type,
+            state=node.state,
+            workers=tuple(node.workers),
+            problem=node.problem,
+            notice_in_s=None if node.notice_ms is None else (node.notice_ms - now_ms) / 1000,
+        )
+        for node in chosen
+    )

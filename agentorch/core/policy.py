@@ -144,7 +144,9 @@ def _relief(observation: Observation, pool: PoolFacts) -> Iterator[Draft]:
     step = _step_up(observation, pool)
     workers = min(pool.max_workers, pool.need, pool.target + step)
     elsewhere = _reroute(observation, pool)
-    if (workers - pool.target) * 100 >= max(1, pool.target * observation.guardrails.dead_band_percent):
+    if not pool.provisioning_retry_s and (workers - pool.target) * 100 >= max(
+        1, pool.target * observation.guardrails.dead_band_percent
+    ):
         other = "no other allowed pool is idle" if elsewhere is None else f"reroute: {elsewhere.reason}"
         yield _draft(
             Scale(pool=pool.name, workers=workers),
@@ -164,7 +166,11 @@ def _overflow(observation: Observation, pool: PoolFacts) -> Iterator[Draft]:
     others = [
         other
         for other in observation.pools
-        if other.name != pool.name and _is_ours(other) and other.target < other.max_workers and not other.idle
+        if other.name != pool.name
+        and _is_ours(other)
+        and other.target < other.max_workers
+        and not other.idle
+        and not other.provisioning_retry_s
     ]
     others.sort(key=lambda other: (other.price_usd_micros_per_hour is None, other.price_usd_micros_per_hour or 0))
     for other in others:
@@ -175,12 +181,18 @@ def _overflow(observation: Observation, pool: PoolFacts) -> Iterator[Draft]:
         workers = min(other.max_workers, other.target + min(step, max(1, pool.need - pool.target)))
         yield _draft(
             Scale(pool=other.name, workers=workers),
-            f"{pool.queued} jobs wait in {pool.name}, {_wait(pool)}; it needs {pool.need} workers and may have no more "
-            f"than {pool.max_workers}. {movable} of those looked at may run in {other.name}.",
+            f"{pool.queued} jobs wait in {pool.name}, {_wait(pool)}; it needs {pool.need} workers and {_bound(pool)}. "
+            f"{movable} of those looked at may run in {other.name}.",
             [_numbers(pool), _numbers(other)],
             [f"do nothing: the oldest job has waited {pool.oldest_wait_s:.0f} s"],
         )
         return
+
+
+def _bound(pool: PoolFacts) -> str:
+    if pool.provisioning_retry_s:
+        return f"gets none for {pool.provisioning_retry_s:.0f} s: {pool.provisioning_error}"
+    return f"may have no more than {pool.max_workers}"
 
 
 def _reroute(observation: Observation, pool: PoolFacts) -> Draft | None:

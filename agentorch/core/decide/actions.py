@@ -13,6 +13,7 @@ from agentorch.core.guardrails.case import Case, deny
 from agentorch.core.guardrails.judge import is_stale, judge, verdict_of
 from agentorch.core.guardrails.protection import SUPERVISOR
 from agentorch.core.guardrails.selection import rerouted_jobs
+from agentorch.core.nodes import group_of
 from agentorch.core.turn import Turn
 from agentorch.errors import Refused
 from agentorch.model import commands as cmd
@@ -160,7 +161,9 @@ def _how_it_ended(turn: Turn, proposal: Proposal) -> tuple[bool, str] | None:
         if pool is None:
             return False, "the pool is gone"
         if pool.target != action.workers:
-            return False, f"somebody set it to {pool.target} workers since"
+            group = group_of(facts, pool.spec)
+            why = f": {group.error}" if group is not None and group.failures else ""
+            return False, f"it was set to {pool.target} workers since{why}"
         standing = len(standing_workers(facts, pool))
         there = standing == pool.target and len(pool.workers) == standing
         return (True, f"{standing} workers") if there else None

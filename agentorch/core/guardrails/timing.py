@@ -18,7 +18,7 @@ def stale_data(case: Case) -> Note | None:
             continue
         if pool.telemetry_ms is None:
             return deny("G4", f"{name} has no telemetry; unknown counts as busy")
-        local = pool.spec.executor == "local"
+        local = pool.spec.executor == "local" and not pool.spec.elastic
         limit_ms = case.settings.stale_local_ms if local else case.settings.stale_remote_ms
         age_ms = case.now_ms - pool.telemetry_ms
         if age_ms > limit_ms:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from agentorch.core import fit
 from agentorch.core.guardrails.case import Case, allow, deny, seconds
 from agentorch.core.guardrails.selection import may_go_to
+from agentorch.core.nodes import group_of
 from agentorch.model import limits
 from agentorch.model.jobs import TIER_RANK, Job, JobState, Tier
 from agentorch.model.proposals import Cordon, Note, Reroute, Reschedule
@@ -89,10 +90,20 @@ def reservations(case: Case) -> Note | None:
 
 
 def poison(case: Case) -> Note | None:
-    """G12: retries are finite, and a pool that is paused for failing gets neither workers nor work."""
+    """G12: retries are finite; a pool that is paused for failing gets neither workers nor work, and one whose nodes
+    don't come gets no more workers for a while."""
     pool = case.pool
     if pool is not None and pool.paused and (case.grows_by or isinstance(case.action, Reroute)):
         return deny("G12", f"{pool.spec.name} is paused: {pool.paused_reason or 'a person paused it'}")
+    if pool is not None and case.grows_by:
+        group = group_of(case.facts, pool.spec)
+        if group is not None and case.now_ms < group.retry_ms:
+            wait = seconds(group.retry_ms - case.now_ms)
+            return deny(
+                "G12",
+                f"nodes of type {group.type} failed {group.failures} times in a row: {group.error}; "
+                f"tried again in {wait}",
+            )
     job = case.job
     if job is None:
         return None
