@@ -143,6 +143,7 @@ class Performer:
             job=job.id,
             number=attempt.number,
             worker=attempt.worker,
+            node=attempt.node,
             command=spec.command,
             env={**spec.env, **self._environment(job)},
             workdir=spec.workdir,
