@@ -204,7 +204,7 @@ async def serving(
 
     runtime = Runtime(
         SqliteLedger(data_dir / LEDGER_FILE),
-        {"local": LocalExecutor(data_dir / "attempts", devices=devices)},
+        {"local": LocalExecutor(data_dir / "attempts", devices=devices, energy=sampler.energy_mj)},
         sampler,
         clock=clock,
         environment=environment,

@@ -21,6 +21,7 @@ import msgspec
 from agentorch.errors import ExecutorError
 from agentorch.executors.batches import Batcher
 from agentorch.executors.cores import Cores
+from agentorch.executors.energy import EnergyMeter, ReadEnergy, unknown
 from agentorch.executors.environment import default_environment
 from agentorch.executors.hardware import local_node
 from agentorch.executors.look import Found, Sight
@@ -51,8 +52,8 @@ class LocalExecutor:
 
     `root` holds the attempt directories and outlives the process; `devices` are samples of the GPUs that may be used;
     `environment` replaces the base of what jobs see (PATH, HOME, LANG, USER); with `lease` nothing runs, or starts,
-    unless the root's lease holds (`agentorch.executors.lease`). Every method raises ExecutorError when
-    the executor is not open, or when a newer epoch has opened its root.
+    unless the root's lease holds (`agentorch.executors.lease`); `energy` reads what GPUs drew so far. Every method
+    raises ExecutorError when the executor is not open, or when a newer epoch has opened its root.
     """
 
     name = "local"
@@ -65,6 +66,7 @@ class LocalExecutor:
         devices: Sequence[DeviceSample] = (),
         environment: Mapping[str, str] | None = None,
         lease: bool = False,
+        energy: ReadEnergy = unknown,
     ) -> None:
         self._node = node
         self._devices = tuple(devices)
@@ -73,6 +75,7 @@ class LocalExecutor:
         self._spawner = Spawner(root / "zygote.log", self)
         self._stream = EventStream()
         self._cores = Cores(os.sched_getaffinity(0) if sys.platform == "linux" else ())
+        self._energy = EnergyMeter(energy)
         self._watched: dict[str, int] = {}  # attempt -> pidfd of its shim
         self._launching: dict[str, asyncio.Task[AttemptStatus]] = {}
         self._outcomes: dict[str, _Outcome] = {}  # what launches wait for
@@ -206,6 +209,7 @@ class LocalExecutor:
                 self._take_in(found)
                 return found.status
             outcome = self._outcomes[spec.id] = _Outcome(asyncio.get_running_loop().create_future())
+            self._energy.start(spec.id, spec.devices)
             self._ask(spec.id)
             return await outcome.status
         except ExecutorError:
@@ -245,6 +249,7 @@ class LocalExecutor:
             if status.id in self._watched:
                 self._unwatch(status.id)
             self._cores.release(status.id)
+            status = self._energy.end(status)
             self._resolve(status)
             if tell and found.sight is Sight.ended:
                 self._stream.publish(status)

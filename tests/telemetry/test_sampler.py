@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 from agentorch.model import limits
 from agentorch.model.observation import DeviceSample
@@ -153,3 +154,31 @@ def test_what_other_nodes_measured_keeps_its_time_and_its_name() -> None:
         ("GPU-1", "n1", 9_000),
     ]
     assert len(sampler.history("n1:cpu")) == 1
+
+
+def powered(name: str, **fields: Any) -> DeviceSample:
+    return DeviceSample(id=name, kind="gpu", **fields)
+
+
+def test_energy_is_reckoned_from_the_newest_samples_and_the_power_they_showed() -> None:
+    now = [10_000]
+    probe = FakeProbe(
+        [
+            [
+                powered("a", energy_mj=1_000, power_watts=100.0),
+                powered("b", energy_mj=7, power_watts=50.0),
+                powered("c", power_watts=5.0),
+            ]
+        ]
+    )
+    sampler = Sampler([probe], lambda: now[0])
+    assert sampler.energy_mj(("a",)) is None, "nothing is known before the first sample"
+    sampler.sample_once()
+    assert sampler.energy_mj(("a", "b")) == 1_007
+    now[0] += 2_000
+    assert sampler.energy_mj(("a", "b")) == 1_007 + 2_000 * 150, "a watt is a millijoule in a millisecond"
+    assert sampler.energy_mj(("a", "c")) is None, "one has no counter"
+    assert sampler.energy_mj(("a", "z")) is None
+    assert sampler.energy_mj(()) is None
+    now[0] += limits.STALE_LOCAL_MS
+    assert sampler.energy_mj(("a",)) is None, "too old to reckon with"

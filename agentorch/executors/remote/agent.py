@@ -37,10 +37,15 @@ class Telemetry(Protocol):
 
     def latest(self) -> tuple[DeviceSample, ...]: ...
 
+    def energy_mj(self, devices: Sequence[str]) -> int | None: ...
+
 
 class NoTelemetry:
     def latest(self) -> tuple[DeviceSample, ...]:
         return ()
+
+    def energy_mj(self, devices: Sequence[str]) -> int | None:
+        return None
 
 
 class NodeAgent:
@@ -133,7 +138,9 @@ class NodeAgent:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._deadline_ns = max(self._deadline_ns, self._stored_deadline_ns())
         devices = self._telemetry.latest()
-        executor = LocalExecutor(self._root, node=self.node, devices=devices, lease=True)
+        executor = LocalExecutor(
+            self._root, node=self.node, devices=devices, lease=True, energy=self._telemetry.energy_mj
+        )
         await executor.open(ask.epoch)
         (info,) = await executor.nodes()
         return _View(ask.epoch, ask.control, executor, self._offered(info))
