@@ -16,7 +16,7 @@ from agentorch.model.events import Event
 from agentorch.model.fleet import PoolSpec, TenantSpec
 from agentorch.model.jobs import FINISHED, Job, JobSpec, Resources
 from agentorch.model.observation import DeviceSample
-from agentorch.runtime.runtime import Runtime
+from agentorch.runtime.runtime import Runtime, Telemetry
 
 START_MS = 1_700_000_000_000
 
@@ -81,6 +81,7 @@ class Stage:
         self.machine = FakeMachine()
         self.clock = HandClock()
         self.script = script
+        self.telemetry: Telemetry = NoTelemetry()
         self.executor: FakeExecutor
 
     def configure(self, facts: Facts) -> Sequence[cmd.Command]:
@@ -91,7 +92,7 @@ class Stage:
     async def start(self) -> Runtime:
         options: dict[str, Any] = {"script": self.script} if self.script else {}
         self.executor = FakeExecutor(self.clock.now_ms, machine=self.machine, **options)
-        runtime = Runtime(self.ledger, {"fake": self.executor}, NoTelemetry(), clock=self.clock)
+        runtime = Runtime(self.ledger, {"fake": self.executor}, self.telemetry, clock=self.clock)
         await runtime.open(self.configure)
         return runtime
 
