@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from collections.abc import Mapping
+import threading
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from agentorch.errors import NodeUnreachable
 from agentorch.executors.remote.executor import RemoteExecutor
 from agentorch.executors.remote.pipe import PipeTransport
+from agentorch.model.attempts import NodeInfo
+from agentorch.model.fleet import NodeState
 from tests.executors.processes import kill
+
+Found = TypeVar("Found")
+_PATIENCE_S = 60.0
 
 
 class Cuttable(PipeTransport):
@@ -76,3 +83,22 @@ class Cluster:
             if str(node).encode() in command:
                 os.kill(pid, signal.SIGCONT)
                 kill(pid)
+
+
+async def until(look: Callable[[], Awaitable[Found]], what: str) -> Found:
+    """What `look` returns once it is true; the loop is free meanwhile."""
+    pause = threading.Event()
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            while not (found := await look()):
+                await asyncio.to_thread(pause.wait, 0.02)
+    except TimeoutError as error:
+        raise AssertionError(f"waited {_PATIENCE_S:.0f} s in vain: {what}") from error
+    return found
+
+
+async def until_state(executor: RemoteExecutor, node: str, state: NodeState) -> NodeInfo:
+    async def look() -> NodeInfo | None:
+        return next((info for info in await executor.nodes() if (info.id, info.state) == (node, state)), None)
+
+    return await until(look, f"{node} to be {state}")
