@@ -181,7 +181,8 @@ TENANT: Final[dict[str, Field]] = {
 
 RAY: Final[dict[str, Field]] = {
     "address": string("", "the cluster's head, HOST:PORT; default: the one that `agentorch ray up` started here"),
-    "python": string("", "interpreter that has ray, for the bridge; default: this one"),
+    "state": string("", "directory of `agentorch ray`: token, records, logs; default: $XDG_STATE_HOME/agentorch/ray"),
+    "python": string("", "interpreter that has ray and agentorch, for the bridge; default: this one"),
     "token_file": string("", "file with the cluster's token; default: the one that `agentorch ray up` wrote"),
     "lease": span(2_000, 10 * limits.MINUTE_MS, "10s", "a node that is not heard of for this long ends its work"),
     "provider": choice(
@@ -189,12 +190,25 @@ RAY: Final[dict[str, Field]] = {
     ),
     "add_command": string("", "provider command: adds one node of {type}"),
     "remove_command": string("", "provider command: removes the node {node} at {address}"),
+    "node_cpus": integer(0, 100_000, 0, "provider local: cpus of each node; 0: as many as this machine has"),
+    "agent_root": string("", "directory on each node for attempts and logs; default: below the user's state directory"),
 }
 
 SLURM: Final[dict[str, Field]] = {
     "root": string("", "directory on a file system that all nodes share; default: attempts-slurm in data_dir"),
     "partition": string("", "partition to submit to; default: the cluster's"),
     "account": string("", "account to charge"),
+    "qos": string("", "quality of service to ask for"),
+    "extra": Field(
+        _texts,
+        [],
+        "a list of strings",
+        {"type": "array", "items": {"type": "string"}},
+        "further options of every sbatch",
+    ),
+    "commands": string("", "directory of sbatch and its kin; default: on the PATH"),
+    "conf": string("", "a slurm.conf other than the system's"),
+    "python": string("", "interpreter that every node has under this path, with agentorch; default: this one"),
 }
 
 _GUARDRAIL_HELP: Final = {

@@ -54,12 +54,15 @@ class RaySettings:
     """How to reach a Ray cluster. "" = as `agentorch ray up` left it on this machine."""
 
     address: str
+    state: str
     python: str
     token_file: str
     lease_ms: int
     provider: str
     add_command: str
     remove_command: str
+    node_cpus: int
+    agent_root: str
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ class SlurmSettings:
     root: str
     partition: str
     account: str
+    qos: str
+    extra: tuple[str, ...]
+    commands: str
+    conf: str
+    python: str
 
 
 @dataclass(frozen=True)
