@@ -8,10 +8,11 @@ that becomes readable, the same for shims that this runtime started and for thos
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,7 @@ from agentorch.executors.records import STREAMS
 from agentorch.executors.spawner import Spawner
 from agentorch.executors.store import AttemptStore, StopRequest
 from agentorch.executors.stream import EventStream
+from agentorch.executors.warm.calls import WarmCalls
 from agentorch.model import limits
 from agentorch.model.attempts import AttemptPhase, AttemptSpec, AttemptStatus, NodeInfo
 from agentorch.model.jobs import Cause
@@ -66,6 +68,7 @@ class LocalExecutor:
         devices: Sequence[DeviceSample] = (),
         environment: Mapping[str, str] | None = None,
         lease: bool = False,
+        entries: bool = True,
         energy: ReadEnergy = unknown,
     ) -> None:
         self._node = node
@@ -81,6 +84,15 @@ class LocalExecutor:
         self._outcomes: dict[str, _Outcome] = {}  # what launches wait for
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
+        self._theirs: set[str] = set()  # being fenced or stopped, so no warm worker may have them
+        self._warm: WarmCalls | None = None
+        if entries:
+            self._warm = WarmCalls(
+                root,
+                lambda folder: LocalExecutor(folder, node=node, environment=base, lease=lease, entries=False),
+                self._stream,
+                self._is_elsewhere,
+            )
 
     # -- the contract
 
@@ -107,12 +119,20 @@ class LocalExecutor:
         self._bury: Batcher[str, Found] = Batcher(store.bury, pool)
         self._stop: Batcher[StopRequest, Found] = Batcher(store.stop, pool)
         self._is_open = True
+        if self._warm is not None:
+            try:
+                await self._warm.open(epoch)
+            except (ExecutorError, OSError) as error:
+                await self.close()
+                raise ExecutorError(f"can't open the warm workers of {self._store.root}: {error}") from error
 
     async def nodes(self) -> list[NodeInfo]:
         return [local_node(self._node, self._devices)]
 
     async def launch(self, attempts: Sequence[AttemptSpec]) -> list[AttemptStatus]:
         self._require_open()
+        if self._warm is not None and any(spec.entry is not None for spec in attempts):
+            return await self._launch_mixed(self._warm, attempts)
         for spec in attempts:
             if spec.id not in self._launching:
                 self._launching[spec.id] = asyncio.create_task(self._launch(spec))
@@ -125,13 +145,25 @@ class LocalExecutor:
                 raise failure
         return [task.result() for task in tasks]
 
+    async def _launch_mixed(self, warm: WarmCalls, attempts: Sequence[AttemptSpec]) -> list[AttemptStatus]:
+        entries = [spec for spec in attempts if spec.entry is not None]
+        commands = asyncio.ensure_future(self.launch([spec for spec in attempts if spec.entry is None]))
+        try:
+            told = await warm.launch(entries)
+        finally:
+            others = await commands
+        statuses = {status.id: status for status in [*others, *told] if status is not None}
+        return [statuses.get(spec.id) or await self._inspect(spec.id) for spec in attempts]
+
     async def stop(self, attempt: str, reason: str, grace_ms: int) -> None:
         """See `Executor.stop`. `reason` is a `Cause`. What has not started yet ends at once, without having run."""
         self._require_open()
         if reason not in set(Cause):
             raise ExecutorError(f"attempt {attempt}: can't stop it for {reason!r}; a reason is one of {list(Cause)}")
         grace_ms = max(0, min(grace_ms, limits.STOP_GRACE_CAP_MS))
-        await self._absorb(attempt, self._stop.submit(StopRequest(attempt, reason, grace_ms)))
+        if self._warm is None or not await self._warm.stop(attempt, reason, grace_ms):
+            with self._as_ours(attempt):
+                await self._absorb(attempt, self._stop.submit(StopRequest(attempt, reason, grace_ms)))
 
     async def inspect(self, attempts: Sequence[str]) -> list[AttemptStatus]:
         self._require_open()
@@ -145,6 +177,8 @@ class LocalExecutor:
         if stream not in STREAMS:
             raise ExecutorError(f"attempt {attempt}: no log {stream!r}; there are {list(STREAMS)}")
         limit = max(0, min(limit, limits.LOG_PAGE_BYTES))
+        if self._warm is not None and self._warm.status(attempt) is not None:
+            return await self._warm.logs(attempt, stream, max(0, offset), limit)
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._pool, self._store.log, attempt, stream, max(0, offset), limit)
@@ -160,6 +194,8 @@ class LocalExecutor:
         if self._launching:
             await asyncio.wait(self._launching.values(), timeout=_CLOSE_PATIENCE_S)
         self._is_open = False
+        if self._warm is not None:
+            await self._warm.close()
         for task in [*self._launching.values(), *self._tasks]:
             task.cancel()
         await asyncio.gather(*self._launching.values(), *self._tasks, return_exceptions=True)
@@ -224,12 +260,28 @@ class LocalExecutor:
         self._spawner.ask(self._store.path(attempt))
 
     async def _inspect(self, attempt: str) -> AttemptStatus:
+        called = self._warm.status(attempt) if self._warm is not None else None
+        if called is not None:
+            return called
         launching = self._launching.get(attempt)
         if launching is not None:
             await asyncio.wait([launching])  # it must not be fenced by its own runtime
-        found = await self._known(attempt, self._fence.submit(attempt))
+        with self._as_ours(attempt):
+            found = await self._known(attempt, self._fence.submit(attempt))
         self._take_in(found, tell=False)
         return found.status
+
+    @contextlib.contextmanager
+    def _as_ours(self, attempt: str) -> Iterator[None]:
+        """Until it has a directory, this alone keeps a warm worker from beginning it."""
+        self._theirs.add(attempt)
+        try:
+            yield
+        finally:
+            self._theirs.discard(attempt)
+
+    def _is_elsewhere(self, attempt: str) -> bool:
+        return attempt in self._theirs or os.access(self._store.path(attempt), os.F_OK)
 
     async def _known(self, attempt: str, look: Awaitable[Found]) -> Found:
         """What was seen; a dead attempt is buried first."""

@@ -26,12 +26,19 @@ class EventStream:
         self._closed = False
         self._news = asyncio.Event()
 
-    def publish(self, status: AttemptStatus) -> None:
+    @property
+    def told(self) -> int:
+        """Cursor of the last status that any follower has had."""
+        return self._told
+
+    def publish(self, status: AttemptStatus) -> int:
+        """Tell it; returns its cursor."""
         self._last += 1
         self._events.append(msgspec.structs.replace(status, cursor=self._last))
         while len(self._events) > limits.EXECUTOR_EVENTS_KEPT and self._events[0].cursor <= self._told:
             self._events.popleft()
         self._wake()
+        return self._last
 
     def close(self) -> None:
         """Followers get what is left, then end."""

@@ -140,11 +140,15 @@ class Checkpoint(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class EntryPoint(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A Python function, run by a warm worker that needs no new process: `module:function`, called with JSON values."""
+    """A Python function, run by a warm worker that needs no new process: `module:function`, called with JSON values.
+
+    `python` is the interpreter; "" = the one that runs agentorch on that machine.
+    """
 
     call: str
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
+    python: str = ""
 
 
 class JobSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

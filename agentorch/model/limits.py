@@ -140,6 +140,10 @@ EXECUTOR_EVENTS_KEPT: Final = 10_000  # told ends of attempts that an executor k
 ARCHIVED_ATTEMPTS_KEPT: Final = 10_000  # attempts whose logs outlive their node; the oldest go first
 TELEMETRY_DEVICES: Final = 4_096  # devices whose counters are kept; of more, those without a worker are forgotten
 XIDS_KEPT: Final = 16  # newest error codes of a device that a sample carries
+WARM_WORKERS_MAX: Final = 256  # warm Python workers of one machine; further calls wait for one
+WARM_CALLS_PER_WORKER: Final = 10_000  # then it is replaced, and its directory is closed
+WARM_CALLS_KEPT: Final = 100_000  # ended calls whose ends and logs a machine keeps, newest first
+WARM_IDLE_MS: Final = MINUTE_MS  # a warm worker without a call is let go after that
 TELEMETRY_POINTS: Final = 600  # samples kept for each device
 TELEMETRY_FORGOTTEN_MS: Final = HOUR_MS  # a device that nobody has seen for this long is dropped
 
