@@ -101,6 +101,14 @@ class SlurmCluster:
         lines = self.command("squeue", "-h", "-t", "all", "-S", "i", "-o", "%j %T").splitlines()
         return dict(tuple(line.rsplit(" ", 1)) for line in lines)  # type: ignore[misc]
 
+    def live(self) -> list[str]:
+        """Names of the jobs that have not ended."""
+        return self.command("squeue", "-h", "-o", "%j").split()
+
+    def running(self) -> list[str]:
+        """The daemons that were started and not killed."""
+        return list(self._processes)
+
     def _environment(self) -> dict[str, str]:
         return {"PATH": _PATH, "HOME": str(self.directory), "SLURM_CONF": str(self.conf)}
 

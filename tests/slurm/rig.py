@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from agentorch.executors.contract import Executor
@@ -25,6 +26,10 @@ class SlurmRig:
             fence_s=FENCE_S,
             command_s=10.0,
         )
+
+    def quick(self, **changes: float) -> SlurmOptions:
+        """The options, with these durations changed."""
+        return dataclasses.replace(self.options, **changes)
 
     def executor(self) -> SlurmExecutor:
         return SlurmExecutor(self.root, self.options)
