@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -44,6 +45,16 @@ time.sleep(600) if len(sys.argv) < 2 else os._exit(int(sys.argv[1]))
 
 def family(name: str, *arguments: str) -> AttemptSpec:
     return attempt(name, sys.executable, "-c", FAMILY, *arguments)
+
+
+def sessions(pids: list[int]) -> list[int]:
+    """How many of these processes are in each session."""
+    found: dict[int, int] = {}
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            session = os.getsid(pid)
+            found[session] = found.get(session, 0) + 1
+    return list(found.values())
 
 
 def play(root: Path, scenario: Callable[[LocalExecutor, Ends], Awaitable[None]]) -> None:
@@ -101,11 +112,12 @@ def test_a_killed_shim_is_lost_and_nothing_of_it_lives(tmp_path: Path) -> None:
     async def scenario(executor: LocalExecutor, ends: Ends) -> None:
         await executor.launch([family("a")])
         await until_logged(executor, "a.1", b"ready")
+        eventually(lambda: sorted(sessions(marked(tmp_path, "a.1"))) == [1, 1, 1, 2], "four sessions of a family")
         kill(shim_of(tmp_path, "a.1"))
         status = await ends.of("a.1")
         assert (status.phase, status.cause) == (AttemptPhase.lost, Cause.lost)
         assert status.message == "its shim was killed"
-        assert status.leftovers >= 1  # those that had left the group by then, which died with the shim
+        assert status.leftovers == 3  # the group of the main process died with the shim
         assert marked(tmp_path, "a.1") == []
         (again,) = await executor.inspect(["a.1"])
         assert (again.phase, again.ended_ms) == (AttemptPhase.lost, status.ended_ms)
