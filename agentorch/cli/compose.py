@@ -17,12 +17,12 @@ import uvicorn
 
 from agentorch.api.access import job_token
 from agentorch.api.app import Api, create_app
+from agentorch.cli.executors import check_executors, executors_of, node_of, pools_of_nodes
 from agentorch.config.settings import Settings
 from agentorch.core.facts import Facts
 from agentorch.core.policy import RuleBrain
 from agentorch.errors import ConfigError
 from agentorch.executors.hardware import local_node
-from agentorch.executors.local import LocalExecutor
 from agentorch.graphs.driver import Supervisor
 from agentorch.ledger.sqlite import SqliteLedger
 from agentorch.model import commands as cmd
@@ -40,7 +40,6 @@ from agentorch.telemetry.sampler import Sampler
 LEDGER_FILE = "ledger.db"
 DEFAULT_TENANT = "default"
 SAMPLE_EVERY_S = 2.0
-EXECUTORS = ("local",)
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,6 @@ def default_pools(node: NodeInfo) -> tuple[PoolSpec, ...]:
 
 def check_hardware(pools: Sequence[PoolSpec], node: NodeInfo) -> None:
     """Local pools are disjoint shares of this machine. Raises ConfigError when they need more than it has."""
-    for pool in pools:
-        if pool.executor not in EXECUTORS:
-            known = ", ".join(EXECUTORS)
-            raise ConfigError(f"pools.{pool.name}.executor: there is no executor {pool.executor!r}; known: {known}")
     local = [pool for pool in pools if pool.executor == "local"]
     needs = {
         "cpus": (sum(pool.max_workers * pool.shape.cpu_milli for pool in local) / 1000, node.cpu_milli / 1000),
@@ -112,7 +107,7 @@ def split_devices(pools: Sequence[PoolSpec], node: NodeInfo) -> dict[str, tuple[
 
 def configuration(settings: Settings, node: NodeInfo, facts: Facts, new_key: str | None) -> Sequence[cmd.Command]:
     """What to change in the state so that it is as configured. What the ledger knows better stays: sizes, the mode."""
-    pools = settings.pools or default_pools(node)
+    pools = settings.pools or found_pools(settings.server.executor, node, facts)
     devices = split_devices(pools, node)
     names = {pool.name for pool in pools}
     out: list[cmd.Command] = [cmd.RemovePool(pool=name) for name in facts.pools if name not in names]
@@ -127,6 +122,16 @@ def configuration(settings: Settings, node: NodeInfo, facts: Facts, new_key: str
         out.append(cmd.SetMode(mode=mode, by="config", reason="configured"))
     out.extend(_keys(settings.client.key, facts, new_key))
     return out
+
+
+def found_pools(executor: str, node: NodeInfo, facts: Facts) -> tuple[PoolSpec, ...]:
+    """Pools from what there is. While an executor lists no nodes, its pools stay as they were."""
+    if executor == "local":
+        return default_pools(node)
+    found = pools_of_nodes(executor, facts.nodes.values())
+    known = tuple(pool.spec for pool in facts.pools.values() if pool.spec.executor == executor)
+    missing = tuple(spec for spec in known if spec.name not in {pool.name for pool in found})
+    return (*found, *missing)
 
 
 def _keys(environment_key: str | None, facts: Facts, new_key: str | None) -> list[cmd.Command]:
@@ -202,9 +207,13 @@ async def serving(
     def environment(job: Job) -> dict[str, str]:
         return {"AGENTORCH_URL": url, "AGENTORCH_TOKEN": job_token(secret, job.id)}
 
+    def placement(attempt: str) -> str | None:
+        return node_of(runtime.loop.state.facts, attempt)
+
+    executors = executors_of(settings, data_dir, devices, placement, energy=sampler.energy_mj)
     runtime = Runtime(
         SqliteLedger(data_dir / LEDGER_FILE),
-        {"local": LocalExecutor(data_dir / "attempts", devices=devices, energy=sampler.energy_mj)},
+        executors,
         sampler,
         clock=clock,
         environment=environment,
@@ -212,6 +221,7 @@ async def serving(
 
     def configure(facts: Facts) -> Sequence[cmd.Command]:
         nonlocal new_key
+        check_executors(facts, executors)
         if not settings.client.key and not facts.keys:
             new_key = f"ao-{secrets.token_urlsafe(32)}"
         return configuration(settings, node, facts, new_key)
@@ -221,7 +231,7 @@ async def serving(
         stack.push_async_callback(sampler.close)
         await sampler.start(SAMPLE_EVERY_S)
         stack.push_async_callback(runtime.close)
-        await runtime.open(configure)
+        await runtime.open(configure, look=executors.keys() - {"local"})
         gc.collect()
         gc.freeze()  # what was loaded stays: later collections need not look through it
         deciding = brain if brain is not None else RuleBrain()

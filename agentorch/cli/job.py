@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from agentorch.cli.common import Common, call
 from agentorch.cli.jobs import why_of
 from agentorch.cli.output import Printer, dollars, span, when
 from agentorch.client import Client
-from agentorch.schemas.documents import AttemptDocument
+from agentorch.schemas.documents import AttemptDocument, RankDocument
 
 
 def job(job_id: str, *, common: Common | None = None) -> int:
@@ -23,7 +25,10 @@ def job(job_id: str, *, common: Common | None = None) -> int:
             ("why", why_of(found)),
             ("tier", f"{found.tier}, priority {found.priority}"),
             ("command", " ".join(found.command)),
+            ("entry", found.entry),
+            ("result", json.dumps(found.result) if found.result is not None else ""),
             ("needs", found.resources),
+            ("workers", found.workers if found.workers > 1 else ""),
             ("may run", found.constraints),
             ("pool", found.pool),
             ("worker", found.worker),
@@ -35,17 +40,21 @@ def job(job_id: str, *, common: Common | None = None) -> int:
             ("waited", span(found.wait_s)),
             ("ran", span(found.run_s) if found.attempt else ""),
             ("cost", dollars(found.cost_usd if found.cost_known else None)),
+            ("energy", "" if found.energy_j is None else f"{found.energy_j:.0f} J"),
             ("progress", progress),
             ("checkpoint", when(found.checkpoint_at)),
             ("depends on", found.depends_on),
             ("labels", found.labels),
         ]
-        out.one(found, lines + [(f"attempt {one.number}", _attempt(one)) for one in found.attempts])
+        for one in found.attempts:
+            lines.append((f"attempt {one.number}", _ended(one)))
+            lines.extend((f"  rank {number}", _ended(rank)) for number, rank in enumerate(one.ranks))
+        out.one(found, lines)
 
     return call(common, work)
 
 
-def _attempt(attempt: AttemptDocument) -> str:
+def _ended(attempt: AttemptDocument | RankDocument) -> str:
     parts = [attempt.worker, when(attempt.started_at)]
     if attempt.cause is not None:
         parts.append(attempt.cause)

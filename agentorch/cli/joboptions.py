@@ -26,6 +26,12 @@ class JobOptions:
     memory: Annotated[str | None, Parameter(help="Memory, such as 24GB.")] = None
     gpu: Annotated[str | None, Parameter(help="GPUs: 2, H100 or H100:2.")] = None
     gpu_memory: Annotated[str | None, Parameter(help="Memory of each GPU, such as 80GB.")] = None
+    workers: Annotated[int | None, Parameter(help="Ranks of a gang: so many at once or none, each with all this.")] = (
+        None
+    )
+    entry: Annotated[str | None, Parameter(help="A Python function instead of a command: MODULE:FUNCTION.")] = None
+    args_json: Annotated[str | None, Parameter(help="Its arguments: a JSON array.")] = None
+    kwargs_json: Annotated[str | None, Parameter(help="Its named arguments: a JSON object.")] = None
     tier: Annotated[Literal["realtime", "standard", "flex", "batch"] | None, Parameter(help="How urgent.")] = None
     priority: Annotated[int | None, Parameter(help="0 to 100, default 50.")] = None
     pool: Annotated[list[str] | None, Parameter(help="Allowed pool; may be repeated.", negative="")] = None
@@ -66,6 +72,7 @@ _PLAIN = (
     "max_duration",
     "max_cost",
     "workdir",
+    "workers",
     "durable",
 )
 
@@ -79,10 +86,11 @@ def job_body(command: tuple[str, ...], options: JobOptions | None, *, default: s
     body = {} if options.file is None else _read(options.file)
     if command:
         body["command"] = command[0] if len(command) == 1 and " " in command[0] else list(command)
-    if "command" not in body and default:
+    _put(body, "entry", _entry(body.get("entry"), options))
+    if "command" not in body and "entry" not in body and default:
         body["command"] = [default]
-    if "command" not in body:
-        raise ConfigError("there is nothing to run: agentorch submit [options] -- COMMAND, or --file")
+    if "command" not in body and "entry" not in body:
+        raise ConfigError("there is nothing to run: agentorch submit [options] -- COMMAND, or --entry, or --file")
     for name in _PLAIN:
         _put(body, name, getattr(options, name))
     resources = body.get("resources") or {}
@@ -100,6 +108,24 @@ def job_body(command: tuple[str, ...], options: JobOptions | None, *, default: s
         given = pairs(items, f"--{name.removesuffix('s').replace('_', '-')}")
         _put(body, name, {**(body.get(name) or {}), **given} or None)
     return body
+
+
+def _entry(known: dict[str, Any] | None, options: JobOptions) -> dict[str, Any] | None:
+    entry = dict(known or {})
+    _put(entry, "call", options.entry)
+    for name, kind, text in (("args", list, options.args_json), ("kwargs", dict, options.kwargs_json)):
+        if text is None:
+            continue
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"--{name}-json: not JSON: {error}") from error
+        if not isinstance(value, kind):
+            raise ConfigError(f"--{name}-json: expected a JSON {'array' if kind is list else 'object'}")
+        entry[name] = value
+    if entry and "call" not in entry:
+        raise ConfigError("--args-json and --kwargs-json are for --entry MODULE:FUNCTION, which is missing")
+    return entry or None
 
 
 def _put(table: dict[str, Any], name: str, value: Any) -> None:

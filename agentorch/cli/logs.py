@@ -17,6 +17,7 @@ def logs(
     *,
     follow: Annotated[bool, Parameter(name=["--follow", "-f"])] = False,
     attempt: int | None = None,
+    rank: int = 0,
     stderr: bool = False,
     common: Common | None = None,
 ) -> int:
@@ -28,6 +29,8 @@ def logs(
         Go on while it is written, from attempt to attempt, until the job has ended.
     attempt
         The number of an attempt.
+    rank
+        The number of a rank of a gang.
     stderr
         What it wrote to stderr, instead of stdout.
     """
@@ -35,13 +38,13 @@ def logs(
 
     async def work(client: Client, out: Printer) -> None:
         if follow:
-            async for text in client.follow_logs(job_id, attempt, stream):
+            async for text in client.follow_logs(job_id, attempt, stream, rank=rank):
                 sys.stdout.write(text)
                 sys.stdout.flush()
             return
         offset = 0
         while True:
-            text, following = await client.logs(job_id, attempt, stream, offset)
+            text, following = await client.logs(job_id, attempt, stream, offset, rank=rank)
             if not text or following == offset:
                 return
             sys.stdout.write(text)

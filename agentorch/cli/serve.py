@@ -23,6 +23,7 @@ def serve(
     port: int | None = None,
     config: Path | None = None,
     mode: str | None = None,
+    executor: str | None = None,
 ) -> int:
     """Run the server in the foreground.
 
@@ -38,12 +39,15 @@ def serve(
         A configuration file, instead of agentorch.toml.
     mode
         How far the supervisor may go: paused, observe, approve, guarded. Can only lower what the ledger says.
+    executor
+        What starts the work of pools that name no executor: local, ray, slurm.
     """
     flags = {
         "server.data_dir": str(data) if data is not None else None,
         "server.host": host,
         "server.port": port,
         "supervisor.mode": mode,
+        "server.executor": executor,
     }
     settings = load(config_file=config, flags=flags)
     allow_many_files()

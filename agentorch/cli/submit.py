@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import sys
 from typing import Annotated
@@ -56,7 +57,9 @@ def run(
     job: JobOptions | None = None,
     common: Common | None = None,
 ) -> int:
-    """Submit a job, show its output while it is written, and end as it ends.
+    """Submit a job, show its output while it is written, then what an entry point returned, and end as it ends.
+
+    Of a gang, this shows the output of rank 0.
 
     Parameters
     ----------
@@ -74,6 +77,8 @@ def run(
             found = await wait_for_job(client, submitted.id, limit_s)
             if found.ended_at is not None:
                 await shown
+            if found.result is not None:
+                print(json.dumps(found.result))
         except asyncio.CancelledError:
             note(f"{submitted.id} goes on; agentorch cancel {submitted.id} ends it")
             return INTERRUPTED

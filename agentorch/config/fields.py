@@ -13,6 +13,7 @@ from agentorch.model.proposals import Mode
 from agentorch.model.units import parse_bytes, parse_cpu_milli, parse_duration_ms, parse_usd_micros
 
 DEFAULT_PORT: Final = 7070
+EXECUTOR_NAMES: Final = ("local", "ray", "slurm")
 
 
 class Field(NamedTuple):
@@ -120,7 +121,7 @@ SERVER: Final[dict[str, Field]] = {
         {"type": "array", "items": {"type": "string"}},
         "further names that requests may address this server by (its Host header)",
     ),
-    "executor": choice(("local", "ray", "slurm"), "local", "executor of pools that name none"),
+    "executor": choice(EXECUTOR_NAMES, "local", "executor of pools that name none"),
 }
 
 SUPERVISOR: Final[dict[str, Field]] = {
@@ -145,7 +146,7 @@ CLIENT: Final[dict[str, Field]] = {
 }
 
 POOL: Final[dict[str, Field]] = {
-    "executor": string("", "what starts its attempts: local, ray or slurm; default: server.executor"),
+    "executor": choice(("", *EXECUTOR_NAMES), "", "what starts its attempts; default: server.executor"),
     "node_type": string("", "type of the nodes that its workers live on; default, not for local: any of its executor"),
     "workers": integer(0, 1_000_000, 1, "workers at the first start"),
     "min_workers": integer(0, 1_000_000, None, "fewest workers; default: 1, or 0 when workers is 0"),

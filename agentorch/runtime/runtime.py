@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from agentorch.core.facts import Facts
@@ -66,10 +66,13 @@ class Runtime:
         self.fleet.attach(self.loop)
         self.health.attach(self.loop)
 
-    async def open(self, configure: Callable[[Facts], Sequence[cmd.Command]] = lambda facts: ()) -> None:
+    async def open(
+        self, configure: Callable[[Facts], Sequence[cmd.Command]] = lambda facts: (), *, look: Collection[str] = ()
+    ) -> None:
         """Fold, verify, recover every attempt, apply the configuration, and begin to schedule.
 
-        `configure` is asked once what to change, given the facts that the ledger amounts to.
+        `configure` is asked once what to change, given the facts that the ledger amounts to. The nodes of the executors
+        in `look` are known to it.
 
         Raises LedgerError, ExecutorError, Refused (a configuration that can't be).
         """
@@ -77,11 +80,9 @@ class Runtime:
         await self.performer.open(epoch)
         await self.performer.recover()
         self.performer.start()
-        commands = configure(self.loop.state.facts)
         # Nodes first: a pool that finds them there asks for no others.
-        pools = {one.spec.executor for one in commands if isinstance(one, cmd.ConfigurePool) and one.spec.elastic}
-        await self.fleet.look(sorted(pools | self.fleet.elastic()))
-        for command in commands:
+        await self.fleet.look(sorted({*look, *self.fleet.elastic()}))
+        for command in configure(self.loop.state.facts):
             await self.loop.ask(command)
         self.fleet.repeat()
         self.fleet.start()

@@ -43,7 +43,6 @@ def test_gpus_get_a_pool_of_their_own() -> None:
         (PoolSpec(name="p", max_workers=9, shape=Resources(cpu_milli=1_000)), "cpus"),
         (PoolSpec(name="p", max_workers=2, shape=Resources(cpu_milli=1, memory_bytes=33 * GIB)), "memory"),
         (PoolSpec(name="p", shape=Resources(cpu_milli=1, gpus=1)), "gpus"),
-        (PoolSpec(name="p", executor="moon"), "pools.p.executor"),
     ],
 )
 def test_pools_that_this_machine_can_t_hold_are_refused(spec: PoolSpec, said: str) -> None:

@@ -1,0 +1,135 @@
+"""Which executors a server is made of. Engines are imported only where they are asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from agentorch.config.settings import RaySettings, Settings, SlurmSettings
+from agentorch.core.facts import Facts
+from agentorch.errors import ConfigError
+from agentorch.executors.contract import Executor
+from agentorch.executors.energy import ReadEnergy
+from agentorch.executors.local import LocalExecutor
+from agentorch.model.attempts import parse_attempt_id
+from agentorch.model.fleet import Node, NodeState, PoolSpec
+from agentorch.model.jobs import Resources
+from agentorch.model.observation import DeviceSample
+
+Placement = Callable[[str], str | None]
+
+
+def executors_of(
+    settings: Settings, data_dir: Path, devices: Sequence[DeviceSample], placement: Placement, energy: ReadEnergy
+) -> dict[str, Executor]:
+    """The local executor, always, and those that pools, or `server.executor`, name.
+
+    Raises ExecutorError when an engine's settings contradict each other.
+    """
+    named = {settings.server.executor, *(pool.executor for pool in settings.pools)}
+    made: dict[str, Executor] = {"local": LocalExecutor(data_dir / "attempts", devices=tuple(devices), energy=energy)}
+    if "ray" in named:
+        made["ray"] = _ray(settings.ray, data_dir / "ray", placement)
+    if "slurm" in named:
+        made["slurm"] = _slurm(settings.slurm, data_dir / "attempts-slurm")
+    return made
+
+
+def _ray(settings: RaySettings, directory: Path, placement: Placement) -> Executor:
+    from agentorch.executors.ray.options import RayOptions
+    from agentorch.executors.ray.transport import RayTransport
+    from agentorch.executors.remote.executor import RemoteExecutor
+
+    options = RayOptions(
+        state=ray_state(settings),
+        address=settings.address,
+        python=settings.python,
+        token_file=settings.token_file,
+        agent_root=settings.agent_root,
+        provider=settings.provider,
+        add_command=settings.add_command,
+        remove_command=settings.remove_command,
+        node_cpus=settings.node_cpus,
+    )
+    transport = RayTransport(options)
+    return RemoteExecutor(transport, directory, name="ray", placement=placement, lease_s=settings.lease_ms / 1000)
+
+
+def ray_state(settings: RaySettings) -> Path:
+    """The directory that `agentorch ray` keeps: one a user, unless it is configured."""
+    if settings.state:
+        return Path(settings.state).expanduser()
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "agentorch" / "ray"
+
+
+def _slurm(settings: SlurmSettings, root: Path) -> Executor:
+    from agentorch.executors.slurm.executor import SlurmExecutor
+    from agentorch.executors.slurm.options import SlurmOptions
+
+    options = SlurmOptions(
+        partition=settings.partition,
+        account=settings.account,
+        qos=settings.qos,
+        extra=settings.extra,
+        commands=settings.commands,
+        conf=Path(settings.conf).expanduser() if settings.conf else None,
+        python=settings.python or sys.executable,
+    )
+    return SlurmExecutor(Path(settings.root).expanduser() if settings.root else root, options)
+
+
+def node_of(facts: Facts, attempt: str) -> str | None:
+    """The node on which an attempt, or a rank of it, was ordered, as the ledger has it; None = unknown."""
+    job, number, rank = parse_attempt_id(attempt)
+    found = facts.jobs.get(job)
+    known = next((one for one in found.attempts if one.number == number), None) if found is not None else None
+    if known is None:
+        return None
+    if rank == 0:
+        return known.node or None
+    return known.ranks[rank - 1].node or None if rank <= len(known.ranks) else None
+
+
+def pools_of_nodes(executor: str, nodes: Collection[Node]) -> tuple[PoolSpec, ...]:
+    """One pool for each type of node that an executor lists: its workers are whole nodes, at an unknown price."""
+    types: dict[str, list[Node]] = {}
+    for node in nodes:
+        if node.executor == executor and node.state is not NodeState.down:
+            types.setdefault(node.type, []).append(node)
+    return tuple(_pool_of(executor, kind, found) for kind, found in sorted(types.items()))
+
+
+def _pool_of(executor: str, kind: str, nodes: Sequence[Node]) -> PoolSpec:
+    gpus = min(len(node.devices) for node in nodes)
+    models = {name for node in nodes for name in node.device_names}
+    shape = Resources(
+        cpu_milli=min(node.cpu_milli for node in nodes),
+        memory_bytes=min(node.memory_bytes for node in nodes),
+        gpus=gpus,
+        gpu_memory_bytes=min((size for node in nodes for size in node.device_memory_bytes), default=0) if gpus else 0,
+        gpu_model=models.pop() if gpus and len(models) == 1 else "",
+    )
+    return PoolSpec(
+        name=kind or executor,
+        executor=executor,
+        node_type=kind or "*",
+        workers=len(nodes),
+        max_workers=len(nodes),
+        shape=shape,
+        price_usd_micros_per_hour=None,
+    )
+
+
+def check_executors(facts: Facts, executors: Collection[str]) -> None:
+    """Work that still runs elsewhere is not left behind. Raises ConfigError naming what is missing."""
+    for name in facts.running:
+        attempt = facts.jobs[name].attempts[-1]
+        pool = facts.pools.get(attempt.pool)
+        if pool is not None and pool.spec.executor not in executors:
+            raise ConfigError(
+                f"{name} runs in pool {attempt.pool} of the executor {pool.spec.executor!r}, which no pool names any "
+                f"more: keep that pool until its work has ended, or set server.executor = {pool.spec.executor!r} once"
+            )
