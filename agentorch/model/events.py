@@ -159,7 +159,10 @@ class WorkerReserved(_Event, tag="worker-reserved", frozen=True, kw_only=True):
 
 
 class NodeSeen(_Event, tag="node-seen", frozen=True, kw_only=True):
-    """A machine is there, or is not any more as it was. `notice_ms`: when its provider takes it away."""
+    """A machine is there, or is not any more as it was. `notice_ms`: when its provider takes it away.
+
+    `listed` False: its executor does not list it just now, and these fields are what was known of it.
+    """
 
     node: str
     executor: str
@@ -174,6 +177,7 @@ class NodeSeen(_Event, tag="node-seen", frozen=True, kw_only=True):
     state: NodeState = NodeState.up
     problem: str = ""
     notice_ms: int | None = None
+    listed: bool = True
 
 
 class NodeRemoved(_Event, tag="node-removed", frozen=True, kw_only=True):

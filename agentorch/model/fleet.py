@@ -66,6 +66,7 @@ class Node(msgspec.Struct, kw_only=True):
     reported: NodeState = NodeState.up
     released: bool = False  # its executor was told to let it go
     hosted: bool = False  # a worker of ours was on it
+    unlisted_ms: int | None = None  # since when its executor does not list it
     added_ms: int = 0
     workers: list[str] = []
 

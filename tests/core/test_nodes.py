@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentorch.core import fit
-from agentorch.core.decide.nodes import backoff_ms
+from agentorch.core.decide.provisioning import backoff_ms
 from agentorch.core.instruct import Resize, instruction, resizes_to_repeat
 from agentorch.core.nodes import group_key
 from agentorch.errors import Refused
@@ -105,9 +105,23 @@ def test_only_changes_become_events(cluster: Cluster) -> None:
     cluster.change("n1", state=NodeState.suspect, problem="no answer for 3 s")
     assert cluster.report() == ["NodeSeen"]
     assert cluster.world.facts.nodes["n1"].problem == "no answer for 3 s"
-    cluster.there.clear()
-    assert cluster.report() == ["NodeRemoved"]
-    assert cluster.world.facts.nodes == {}
+
+
+def test_a_node_that_is_not_listed_is_in_doubt_and_then_gone(cluster: Cluster) -> None:
+    cluster.node("n1")
+    cluster.report()
+    cluster.pool(workers=1)
+    node = cluster.there.pop("n1")
+    for _ in range(2):
+        cluster.report()
+        assert cluster.world.facts.nodes["n1"].state is NodeState.suspect
+        assert cluster.report() == []
+        cluster.there["n1"] = node
+        assert cluster.report() == ["NodeSeen"]
+        del cluster.there["n1"]
+    cluster.report()
+    cluster.world.tick(limits.NODE_UNLISTED_MS / 1000)
+    assert cluster.report() == ["WorkerRemoved", "NodeRemoved", "NodesWanted"]
 
 
 def test_a_node_of_two_executors_is_refused(cluster: Cluster) -> None:
@@ -357,6 +371,8 @@ def test_a_lost_node_with_ten_jobs_requeues_each_once(cluster: Cluster) -> None:
 def test_a_node_that_is_not_listed_any_more_waits_for_the_ends_of_its_work(cluster: Cluster) -> None:
     (job,) = grown(cluster, 1)
     cluster.there.clear()
+    cluster.report()
+    cluster.world.tick(limits.NODE_UNLISTED_MS / 1000)
     cluster.report()
     assert cluster.world.facts.nodes["n1"].state is NodeState.down
     cluster.world.tick(5)

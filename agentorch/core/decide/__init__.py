@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agentorch.core.decide import attempts, clock, fleet, health, jobs, nodes, supervision
+from agentorch.core.decide import attempts, clock, fleet, health, jobs, nodes, provisioning, supervision
 from agentorch.core.state import State
 from agentorch.core.turn import Turn
 from agentorch.errors import Refused
@@ -17,6 +17,7 @@ HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     **attempts.HANDLERS,
     **fleet.HANDLERS,
     **nodes.HANDLERS,
+    **provisioning.HANDLERS,
     **health.HANDLERS,
     **clock.HANDLERS,
     **supervision.HANDLERS,

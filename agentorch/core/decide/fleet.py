@@ -9,6 +9,7 @@ import msgspec
 
 from agentorch.core.decide import nodes
 from agentorch.core.decide.nodes import retire
+from agentorch.core.decide.provisioning import provision
 from agentorch.core.facts import RULES_VERSION, Facts
 from agentorch.core.nodes import asks_for_nodes, may_use
 from agentorch.core.turn import Turn
@@ -145,7 +146,7 @@ def settle(turn: Turn, name: str) -> None:
     if pool.spec.elastic:
         nodes.settle(turn, name)
         if asks_for_nodes(pool.spec):
-            nodes.provision(turn, pool.spec.executor, pool.spec.node_type)
+            provision(turn, pool.spec.executor, pool.spec.node_type)
         return
     for worker in list(pool.workers):
         found = facts.workers[worker]

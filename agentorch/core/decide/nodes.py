@@ -1,7 +1,4 @@
-"""Nodes that come, go and fail; workers of elastic pools put on them; and how many nodes are asked for.
-
-Numbers are ordered, and nodes are let go by name: which of them go is never left to whoever provides them.
-"""
+"""Nodes that come, go and fail, and the workers of elastic pools that are put on them, moved off them, and lost."""
 
 from __future__ import annotations
 
@@ -9,18 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from agentorch.core.decide.jobs import stop
+from agentorch.core.decide.provisioning import groups, provision, release
 from agentorch.core.facts import Facts
-from agentorch.core.fit import describe
 from agentorch.core.nodes import (
     Space,
-    asks_for_nodes,
-    group_key,
     lacking,
-    missing,
-    pools_of,
     room_on,
-    standing,
-    too_big,
 )
 from agentorch.core.turn import Turn
 from agentorch.errors import Refused
@@ -28,7 +19,7 @@ from agentorch.model import commands as cmd
 from agentorch.model import events as ev
 from agentorch.model import limits
 from agentorch.model.attempts import NodeInfo
-from agentorch.model.fleet import Node, NodeGroup, NodeState, Pool, Worker, WorkerState
+from agentorch.model.fleet import Node, NodeState, Pool, Worker, WorkerState
 from agentorch.model.jobs import Cause, Tier
 
 # -- what executors list
@@ -37,7 +28,8 @@ from agentorch.model.jobs import Cause, Tier
 def report_nodes(turn: Turn, command: cmd.ReportNodes) -> None:
     """Record what changed; then workers follow.
 
-    A node that is not listed any more is gone: at once when nothing runs there, else it is down until that has ended.
+    A node that was let go and is not listed any more is gone. Any other is in doubt for a while first, and then gone:
+    at once when nothing runs there, else it is down until that has ended.
     """
     facts = turn.facts
     for info in command.nodes:
@@ -51,7 +43,7 @@ def report_nodes(turn: Turn, command: cmd.ReportNodes) -> None:
     listed = {info.id for info in command.nodes}
     for node in list(facts.nodes.values()):
         if node.executor == command.executor and node.id not in listed and node.state is not NodeState.down:
-            _vanished(turn, node)
+            _not_listed(turn, node)
     _follow(turn, command.executor)
 
 
@@ -59,13 +51,15 @@ def _is_news(known: Node | None, info: NodeInfo) -> bool:
     """Whether anything changed but words and the last second of a notice."""
     if known is None:
         return info.state is not NodeState.down
+    if known.unlisted_ms is not None:
+        return True
     before, after = known.notice_ms, info.notice_ms
     moved = (before is None) != (after is None) or abs((before or 0) - (after or 0)) > limits.SECOND_MS
     names = ("type", "address", "labels", "cpu_milli", "memory_bytes", "devices", "device_names", "device_memory_bytes")
     return moved or known.reported is not info.state or any(getattr(known, one) != getattr(info, one) for one in names)
 
 
-def _seen(turn: Turn, executor: str, info: NodeInfo) -> ev.NodeSeen:
+def _seen(turn: Turn, executor: str, info: NodeInfo, *, listed: bool = True) -> ev.NodeSeen:
     return ev.NodeSeen(
         at_ms=turn.now_ms,
         node=info.id,
@@ -81,29 +75,44 @@ def _seen(turn: Turn, executor: str, info: NodeInfo) -> ev.NodeSeen:
         state=info.state,
         problem=info.problem[: limits.REASON_MAX_CHARS],
         notice_ms=info.notice_ms,
+        listed=listed,
     )
+
+
+def _not_listed(turn: Turn, node: Node) -> None:
+    since_ms = node.unlisted_ms
+    if node.released or (since_ms is not None and turn.now_ms >= since_ms + limits.NODE_UNLISTED_MS):
+        _vanished(turn, node)
+    elif since_ms is None:
+        turn.emit(_unlisted(turn, node, NodeState.suspect))
 
 
 def _vanished(turn: Turn, node: Node) -> None:
     if any(turn.facts.workers[name].running for name in node.workers):
-        info = NodeInfo(
-            id=node.id,
-            type=node.type,
-            address=node.address,
-            labels=node.labels,
-            cpu_milli=node.cpu_milli,
-            memory_bytes=node.memory_bytes,
-            devices=node.devices,
-            device_names=node.device_names,
-            device_memory_bytes=node.device_memory_bytes,
-            state=NodeState.down,
-            problem="it is not listed any more",
-        )
-        turn.emit(_seen(turn, node.executor, info))
+        turn.emit(_unlisted(turn, node, NodeState.down))
     else:
         for name in list(node.workers):
             turn.emit(ev.WorkerRemoved(at_ms=turn.now_ms, worker=name))
         turn.emit(ev.NodeRemoved(at_ms=turn.now_ms, node=node.id))
+
+
+def _unlisted(turn: Turn, node: Node, state: NodeState) -> ev.NodeSeen:
+    """As it was known, but for its state."""
+    info = NodeInfo(
+        id=node.id,
+        type=node.type,
+        address=node.address,
+        labels=node.labels,
+        cpu_milli=node.cpu_milli,
+        memory_bytes=node.memory_bytes,
+        devices=node.devices,
+        device_names=node.device_names,
+        device_memory_bytes=node.device_memory_bytes,
+        state=state,
+        problem=f"{node.executor} does not list it any more",
+        notice_ms=node.notice_ms,
+    )
+    return _seen(turn, node.executor, info, listed=False)
 
 
 def _follow(turn: Turn, executor: str) -> None:
@@ -116,7 +125,7 @@ def _follow(turn: Turn, executor: str) -> None:
         if pool.spec.elastic and pool.spec.executor == executor:
             settle(turn, name)
     _forget_dead_nodes(turn)
-    for key in _groups(facts):
+    for key in groups(facts):
         if key[0] == executor:
             provision(turn, *key)
 
@@ -189,105 +198,6 @@ def next_to_go(facts: Facts, pool: Pool) -> str:
     return min((name for name in reversed(pool.workers) if facts.workers[name].state is WorkerState.up), key=rank)
 
 
-# -- how many nodes
-
-
-def _groups(facts: Facts) -> list[tuple[str, str]]:
-    """(executor, type) of nodes that a pool asks for, or once asked for."""
-    asked = [(group.executor, group.type) for group in facts.node_groups.values() if group.wanted is not None]
-    specs = [pool.spec for pool in facts.pools.values() if asks_for_nodes(pool.spec)]
-    return list(dict.fromkeys([*asked, *((spec.executor, spec.node_type) for spec in specs)]))
-
-
-def provision(turn: Turn, executor: str, node_type: str) -> None:
-    """Ask for as many nodes as workers need, when that is not what was asked for, or did not come."""
-    facts = turn.facts
-    group = facts.node_groups.get(group_key(executor, node_type))
-    there = standing(facts, executor, node_type)
-    needed = there + missing(facts, executor, node_type)
-    wanted = group.wanted if group is not None else None
-    changed = needed != (there if wanted is None else wanted)
-    waits = group is not None and group.since_ms is not None
-    backs_off = group is not None and turn.now_ms < group.retry_ms
-    if changed or (there < needed and not waits):
-        if not backs_off or (wanted is not None and needed < wanted):
-            turn.emit(ev.NodesWanted(at_ms=turn.now_ms, executor=executor, node_type=node_type, nodes=needed))
-    elif group is not None and _is_late(facts, group, turn.now_ms):
-        fail(turn, executor, node_type, f"no node of type {node_type} came in time")
-    _check_size(turn, executor, node_type)
-
-
-def _is_late(facts: Facts, group: NodeGroup, now_ms: int) -> bool:
-    if group.since_ms is None:
-        return False
-    patience_ms = [pool.spec.provision_timeout_ms for pool in pools_of(facts, group.executor, group.type)]
-    return now_ms >= group.since_ms + max(patience_ms, default=limits.PROVISION_TIMEOUT_MS)
-
-
-def _check_size(turn: Turn, executor: str, node_type: str) -> None:
-    """More nodes never help a worker that is bigger than one: that is a failure like any other, and ends like it."""
-    facts = turn.facts
-    group = facts.node_groups.get(group_key(executor, node_type))
-    pool = too_big(facts, executor, node_type)
-    if pool is None or group is None or turn.now_ms < group.retry_ms:
-        return
-    need = describe(pool.spec.shape)
-    fail(turn, executor, node_type, f"a worker of {pool.spec.name} needs {need}: a node of type {node_type} has less")
-
-
-def report_provisioning(turn: Turn, command: cmd.ReportProvisioning) -> None:
-    """An order failed. Nodes that were to go stay for now; so do those that are not there any more."""
-    if group_key(command.executor, command.node_type) not in turn.facts.node_groups:
-        return
-    nodes = turn.facts.nodes
-    kept = tuple(name for name in command.remove if name in nodes and nodes[name].released)
-    fail(turn, command.executor, command.node_type, command.error, kept)
-    provision(turn, command.executor, command.node_type)
-
-
-def fail(turn: Turn, executor: str, node_type: str, error: str, kept: tuple[str, ...] = ()) -> None:
-    """Back off; after too many failures in a row, want no more than there is (G12)."""
-    facts = turn.facts
-    failures = facts.node_groups[group_key(executor, node_type)].failures + 1
-    turn.emit(
-        ev.ProvisioningFailed(
-            at_ms=turn.now_ms,
-            executor=executor,
-            node_type=node_type,
-            error=error[: limits.REASON_MAX_CHARS],
-            failures=failures,
-            retry_ms=turn.now_ms + backoff_ms(failures),
-            kept=kept,
-        )
-    )
-    most = facts.settings.pool_failed_starts_pause
-    why = f"G12: nodes of type {node_type} failed {failures} times in a row: {error}"[: limits.REASON_MAX_CHARS]
-    short = [pool for pool in pools_of(facts, executor, node_type) if not pool.paused and lacking(facts, pool)]
-    if failures >= most:
-        for pool in short:
-            _give_up(turn, pool, why)
-    if failures == most and not short:
-        turn.emit(ev.AlertRaised(at_ms=turn.now_ms, code="provisioning-failed", text=why, by="guardrail"))
-
-
-def backoff_ms(failures: int) -> int:
-    """Doubles with each failure in a row, up to a cap."""
-    return min(limits.PROVISION_BACKOFF_MS << min(failures - 1, 20), limits.PROVISION_BACKOFF_CAP_MS)
-
-
-def _give_up(turn: Turn, pool: Pool, why: str) -> None:
-    """A pool with workers makes do with them; one without is paused for a person to look at."""
-    name = pool.spec.name
-    up = sum(1 for worker in pool.workers if turn.facts.workers[worker].state is WorkerState.up)
-    if up:
-        turn.emit(ev.PoolScaled(at_ms=turn.now_ms, pool=name, workers=up, by="guardrail"))
-        text = f"{name} makes do with {up} workers. {why}"
-    else:
-        turn.emit(ev.PoolPaused(at_ms=turn.now_ms, pool=name, paused=True, by="guardrail", reason=why))
-        text = f"{name} is paused. {why}"
-    turn.emit(ev.AlertRaised(at_ms=turn.now_ms, code="provisioning-failed", text=text, by="guardrail"))
-
-
 # -- what time brings
 
 
@@ -304,9 +214,9 @@ def tick(turn: Turn) -> None:
         _end_drains(turn, facts.pools[name])
         settle(turn, name)
     _forget_dead_nodes(turn)
-    for key in _groups(facts):
+    for key in groups(facts):
         provision(turn, *key)
-        _release(turn, *key)
+        release(turn, *key)
 
 
 def _interrupt_before(turn: Turn, node: Node, notice_ms: int) -> None:
@@ -338,25 +248,6 @@ def _forget_dead_nodes(turn: Turn) -> None:
             turn.emit(ev.NodeRemoved(at_ms=turn.now_ms, node=node.id))
 
 
-def _release(turn: Turn, executor: str, node_type: str) -> None:
-    """Let go of each node that is empty though everybody has had a chance to use it.
-
-    Only where nodes were asked for, or of those that our workers left: others are not ours to give away.
-    """
-    facts = turn.facts
-    group = facts.node_groups.get(group_key(executor, node_type))
-    if group is None or turn.now_ms < group.retry_ms:
-        return
-    for node in list(facts.nodes.values()):
-        mine = node.executor == executor and node.type == node_type
-        if mine and node.state is NodeState.up and not node.workers and (node.hosted or group.wanted is not None):
-            left = standing(facts, executor, node_type) - 1 + missing(facts, executor, node_type)
-            turn.emit(
-                ev.NodeReleased(at_ms=turn.now_ms, node=node.id, executor=executor, node_type=node_type, nodes=left)
-            )
-
-
 HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     cmd.ReportNodes: report_nodes,
-    cmd.ReportProvisioning: report_provisioning,
 }

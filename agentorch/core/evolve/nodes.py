@@ -25,6 +25,10 @@ def node_seen(state: State, event: ev.NodeSeen) -> None:
     node.devices, node.device_names = event.devices, event.device_names
     node.device_memory_bytes = event.device_memory_bytes
     node.reported, node.problem, node.notice_ms = event.state, event.problem, event.notice_ms
+    if event.listed:
+        node.unlisted_ms = None
+    elif node.unlisted_ms is None:
+        node.unlisted_ms = event.at_ms
     _change_state(facts, node)
     if node.type:
         group = _group(facts, node.executor, node.type)
