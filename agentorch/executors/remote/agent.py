@@ -132,7 +132,9 @@ class NodeAgent:
                     self._closing.add(task)
                     task.add_done_callback(self._closing.discard)
             assert self._view is not None
-            return wire.Opened(incarnation=self._view.incarnation, clock_ns=self._clock_ns())
+            return wire.Opened(
+                incarnation=self._view.incarnation, clock_ns=self._clock_ns(), deadline_ns=self._deadline_ns
+            )
 
     async def _new_view(self, ask: wire.Open) -> _View:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)

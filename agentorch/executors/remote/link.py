@@ -224,7 +224,7 @@ class NodeLink:
         opened = await self._ask(wire.Opened, "open", wire.Open(epoch=terms.epoch, control=terms.control), terms.work_s)
         if self._follower is not None:
             self._follower.cancel()
-        self._tenure.begin(opened.clock_ns, terms.clock_s())
+        self._tenure.begin(opened.clock_ns, opened.deadline_ns, terms.clock_s())
         self._cursor = 0
         self._incarnation = opened.incarnation
         try:

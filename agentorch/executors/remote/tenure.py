@@ -20,15 +20,22 @@ class Tenure:
         self.safe_s = safe_s
         self._echo_ns = 0
         self._received_s = 0.0
+        self._is_known = False
 
     @property
     def echo_ns(self) -> int:
         """The newest value of the agent's clock that is known."""
         return self._echo_ns
 
-    def begin(self, clock_ns: int, received_s: float) -> None:
-        """Another incarnation of the agent: what earlier ones said of their clock is worth nothing now."""
+    def begin(self, clock_ns: int, deadline_ns: int, received_s: float) -> None:
+        """Another incarnation of the agent: what earlier ones said of their clock is worth nothing now.
+
+        The first one ends the guessing about leases that earlier runtimes gave: none of them is extended any more.
+        """
         self._echo_ns, self._received_s = clock_ns, received_s
+        if not self._is_known:
+            self.safe_s = received_s + max(0.0, (deadline_ns - clock_ns) / 1e9)
+            self._is_known = True
 
     def heard(self, clock_ns: int, received_s: float) -> None:
         """An answer has brought a value of the agent's clock; answers may overtake each other."""

@@ -37,10 +37,14 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """`incarnation` names this view of the node: its events, and clock values that may be echoed."""
+    """`incarnation` names this view of the node: its events, and clock values that may be echoed.
+
+    `deadline_ns` is that of leases given so far: from now on only this runtime extends it.
+    """
 
     incarnation: str
     clock_ns: int
+    deadline_ns: int
 
 
 class Renew(msgspec.Struct, frozen=True, kw_only=True):

@@ -43,7 +43,7 @@ renewals = st.lists(st.builds(Script, durations, durations, durations, st.boolea
 def test_no_delay_loss_or_overtaking_lets_work_run_longer_than_is_believed(script: list[Script], skew_s: float) -> None:
     """Both sides as they are, on one axis of true time; the agent's clock is off by `skew_s`."""
     tenure = Tenure(0.0)
-    tenure.begin(int(skew_s * SECOND_NS), 0.5)
+    tenure.begin(int(skew_s * SECOND_NS), 0, 0.5)
     deadline_s = 0.0  # of the agent, in true time
     arrivals: list[tuple[float, int, float]] = []  # (when, echo, when its answer comes back, or never)
     answers: list[tuple[float, int]] = []
@@ -67,8 +67,9 @@ def test_no_delay_loss_or_overtaking_lets_work_run_longer_than_is_believed(scrip
 
 
 def test_what_is_safe_is_noted_before_a_renewal_is_sent_and_grows_only_with_answers() -> None:
-    tenure = Tenure(3.0)
-    tenure.begin(7 * SECOND_NS, 100.0)
+    tenure = Tenure(300.0)
+    tenure.begin(7 * SECOND_NS, 10 * SECOND_NS, 100.0)
+    assert tenure.safe_s == 103.0  # what an earlier runtime gave is known now
     assert tenure.promise(10.0) == 7 * SECOND_NS
     assert tenure.safe_s == 110.0
     tenure.promise(10.0)
@@ -79,6 +80,8 @@ def test_what_is_safe_is_noted_before_a_renewal_is_sent_and_grows_only_with_answ
     assert tenure.safe_s == 114.0
     assert not tenure.is_over(116.0, 2.0)
     assert tenure.is_over(116.1, 2.0)
+    tenure.begin(1 * SECOND_NS, 0, 105.0)  # a new agent may not know what the last one was told
+    assert tenure.safe_s == 114.0
 
 
 def test_a_lease_of_an_earlier_runtime_is_never_forgotten_and_unknown_ones_may_be_long(tmp_path: Path) -> None:
