@@ -210,7 +210,9 @@ async def serving(
     def placement(attempt: str) -> str | None:
         return node_of(runtime.loop.state.facts, attempt)
 
-    executors = executors_of(settings, data_dir, devices, placement, energy=sampler.energy_mj)
+    executors = executors_of(
+        settings, data_dir, devices=devices, energy=sampler.energy_mj, placement=placement, clock=clock
+    )
     runtime = Runtime(
         SqliteLedger(data_dir / LEDGER_FILE),
         executors,

@@ -17,12 +17,19 @@ from agentorch.model.attempts import parse_attempt_id
 from agentorch.model.fleet import Node, NodeState, PoolSpec
 from agentorch.model.jobs import Resources
 from agentorch.model.observation import DeviceSample
+from agentorch.runtime.clock import Clock
 
 Placement = Callable[[str], str | None]
 
 
 def executors_of(
-    settings: Settings, data_dir: Path, devices: Sequence[DeviceSample], placement: Placement, energy: ReadEnergy
+    settings: Settings,
+    data_dir: Path,
+    *,
+    devices: Sequence[DeviceSample],
+    energy: ReadEnergy,
+    placement: Placement,
+    clock: Clock,
 ) -> dict[str, Executor]:
     """The local executor, always, and those that pools, or `server.executor`, name.
 
@@ -31,13 +38,13 @@ def executors_of(
     named = {settings.server.executor, *(pool.executor for pool in settings.pools)}
     made: dict[str, Executor] = {"local": LocalExecutor(data_dir / "attempts", devices=tuple(devices), energy=energy)}
     if "ray" in named:
-        made["ray"] = _ray(settings.ray, data_dir / "ray", placement)
+        made["ray"] = _ray(settings.ray, data_dir / "ray", placement, clock)
     if "slurm" in named:
         made["slurm"] = _slurm(settings.slurm, data_dir / "attempts-slurm")
     return made
 
 
-def _ray(settings: RaySettings, directory: Path, placement: Placement) -> Executor:
+def _ray(settings: RaySettings, directory: Path, placement: Placement, clock: Clock) -> Executor:
     from agentorch.executors.ray.options import RayOptions
     from agentorch.executors.ray.transport import RayTransport
     from agentorch.executors.remote.executor import RemoteExecutor
@@ -54,7 +61,14 @@ def _ray(settings: RaySettings, directory: Path, placement: Placement) -> Execut
         node_cpus=settings.node_cpus,
     )
     transport = RayTransport(options)
-    return RemoteExecutor(transport, directory, name="ray", placement=placement, lease_s=settings.lease_ms / 1000)
+    return RemoteExecutor(
+        transport,
+        directory,
+        name="ray",
+        placement=placement,
+        lease_s=settings.lease_ms / 1000,
+        clock_ms=clock.now_ms,
+    )
 
 
 def ray_state(settings: RaySettings) -> Path:
