@@ -9,75 +9,14 @@ from typing import Any
 import pytest
 
 from agentorch.core import fit
-from agentorch.core.decide.provisioning import backoff_ms
-from agentorch.core.instruct import Resize, instruction, resizes_to_repeat
-from agentorch.core.nodes import group_key
+from agentorch.core.instruct import Resize
 from agentorch.errors import Refused
 from agentorch.model import commands as cmd
 from agentorch.model import limits
-from agentorch.model.attempts import NodeInfo
-from agentorch.model.fleet import NodeGroup, NodeState, PoolSpec, WorkerState
+from agentorch.model.fleet import NodeState, WorkerState
 from agentorch.model.jobs import Cause, Checkpoint, JobState, Resources, Tier
+from tests.core.cluster import KIND, Cluster, grown
 from tests.core.world import GIB, World
-
-KIND = "big"
-
-
-class Cluster:
-    """The nodes that an executor would list, and the pools on them."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.there: dict[str, NodeInfo] = {}
-
-    def node(self, name: str, *, cpus: int = 4, gpus: int = 0, kind: str = KIND, **fields: Any) -> None:
-        self.there[name] = NodeInfo(
-            id=name,
-            type=kind,
-            cpu_milli=cpus * 1000,
-            memory_bytes=64 * GIB,
-            devices=tuple(f"GPU-{name}-{at}" for at in range(gpus)),
-            device_names=("NVIDIA H200",) * gpus,
-            device_memory_bytes=(141 * GIB,) * gpus,
-            **fields,
-        )
-
-    def change(self, name: str, **fields: Any) -> None:
-        old = self.there[name]
-        known = {key: getattr(old, key) for key in old.__struct_fields__}
-        self.there[name] = NodeInfo(**(known | fields))
-
-    def report(self) -> list[str]:
-        """The events that came of it, by name."""
-        before = len(self.world.events)
-        self.world.ask(cmd.ReportNodes(executor="ray", nodes=tuple(self.there.values())))
-        return [type(event).__name__ for event in self.world.events[before:]]
-
-    def pool(self, name: str = "cpu", workers: int = 1, *, cpus: int = 4, gpus: int = 0, **spec: Any) -> None:
-        shape = Resources(cpu_milli=cpus * 1000, memory_bytes=8 * GIB, gpus=gpus)
-        fields = {"min_workers": 0, "max_workers": 8, "workers": workers, "shape": shape, "node_type": KIND} | spec
-        self.world.ask(cmd.ConfigurePool(spec=PoolSpec(name=name, executor="ray", **fields)))
-
-    def scale(self, workers: int, pool: str = "cpu") -> None:
-        self.world.ask(cmd.ScalePool(pool=pool, workers=workers, by="op"))
-
-    def fail(self, error: str = "no quota", remove: tuple[str, ...] = ()) -> None:
-        self.world.ask(cmd.ReportProvisioning(executor="ray", node_type=KIND, error=error, remove=remove))
-
-    @property
-    def group(self) -> NodeGroup:
-        found = self.world.facts.node_groups[group_key("ray", KIND)]
-        assert isinstance(found, NodeGroup)
-        return found
-
-    def orders(self) -> list[Resize]:
-        found = [instruction(event) for event in self.world.events]
-        return [order for order in found if isinstance(order, Resize)]
-
-    def placed(self, pool: str = "cpu") -> dict[str, str]:
-        """Worker -> node."""
-        workers = self.world.facts.workers
-        return {name: workers[name].node for name in self.world.facts.pools[pool].workers}
 
 
 @pytest.fixture
@@ -207,19 +146,6 @@ def test_a_growth_that_is_taken_back_is_taken_back_outside_too(cluster: Cluster)
 
 
 # -- shrinking
-
-
-def grown(cluster: Cluster, count: int = 3) -> list[str]:
-    """That many nodes with a worker each, and a job on each worker."""
-    cluster.pool(workers=count)
-    for at in range(count):
-        cluster.node(f"n{at + 1}")
-    cluster.report()
-    jobs = [cluster.world.submit(cpus=4) for _ in range(count)]
-    cluster.world.schedule()
-    for job in jobs:
-        cluster.world.running(job)
-    return jobs
 
 
 def job_on(cluster: Cluster, node: str) -> str:
@@ -430,126 +356,6 @@ def test_a_notice_moves_work_in_time_and_asks_for_another_node(cluster: Cluster)
     world.tick(2)
     assert world.schedule() == [job]
     assert cluster.placed() == {"cpu-1": "n2"}
-
-
-# -- failures
-
-
-def test_a_failed_order_backs_off_and_ends_in_a_pause(cluster: Cluster) -> None:
-    world = cluster.world
-    cluster.pool(workers=2)
-    for failures in range(1, limits.POOL_FAILED_STARTS_PAUSE + 1):
-        orders = len(cluster.orders())
-        cluster.fail()
-        assert cluster.group.failures == failures
-        assert cluster.group.retry_ms == world.now_ms + backoff_ms(failures)
-        if failures == limits.POOL_FAILED_STARTS_PAUSE:
-            break
-        world.tick(backoff_ms(failures) / 1000 - 1)
-        assert len(cluster.orders()) == orders, "not before its time"
-        world.tick(1)
-        assert len(cluster.orders()) == orders + 1
-    assert world.facts.pools["cpu"].paused
-    assert "no quota" in world.facts.pools["cpu"].paused_reason
-    assert world.facts.alerts[-1].code == "provisioning-failed"
-    assert cluster.orders()[-1].nodes == 0, "what was asked for is taken back"
-    orders = len(cluster.orders())
-    for _ in range(100):
-        world.tick(60)
-    assert len(cluster.orders()) == orders, "and it is no loop"
-    world.ask(cmd.PausePool(pool="cpu", paused=False, by="op"))
-    world.tick()
-    assert cluster.orders()[-1].nodes == 2, "a person lets it try again"
-
-
-def test_a_pool_with_workers_makes_do_with_them(cluster: Cluster) -> None:
-    world = cluster.world
-    cluster.node("n1")
-    cluster.report()
-    cluster.pool(workers=1)
-    cluster.scale(3)
-    for _ in range(limits.POOL_FAILED_STARTS_PAUSE):
-        cluster.fail()
-        world.tick(600)
-    pool = world.facts.pools["cpu"]
-    assert (pool.target, pool.paused) == (1, False)
-    assert cluster.orders()[-1].nodes == 1
-
-
-def test_a_node_that_does_not_come_in_time_is_a_failure(cluster: Cluster) -> None:
-    cluster.pool(workers=1, provision_timeout_ms=60_000)
-    cluster.world.tick(59)
-    assert cluster.group.failures == 0
-    cluster.world.tick(1)
-    assert cluster.group.failures == 1
-    assert "in time" in cluster.group.error
-    cluster.world.tick(10)
-    assert len(cluster.orders()) == 2
-    cluster.node("n1")
-    cluster.report()
-    assert (cluster.group.failures, cluster.group.retry_ms, cluster.group.since_ms) == (0, 0, None)
-
-
-def test_workers_that_are_bigger_than_a_node_are_a_failure_and_no_loop(cluster: Cluster) -> None:
-    world = cluster.world
-    cluster.node("n1", cpus=2)
-    cluster.report()
-    cluster.pool(workers=1, cpus=4)
-    for _ in range(100):
-        world.tick(60)
-    assert world.facts.pools["cpu"].paused
-    assert "4 cpus" in world.facts.pools["cpu"].paused_reason
-    assert cluster.orders() == []
-
-
-def test_a_node_that_can_not_be_let_go_stays_and_is_let_go_later(cluster: Cluster) -> None:
-    cluster.pool(workers=1)
-    cluster.node("n1")
-    cluster.report()
-    cluster.scale(0)
-    cluster.world.tick()
-    cluster.fail(remove=("n1",))
-    assert cluster.world.facts.nodes["n1"].state is NodeState.up
-    cluster.world.tick(9)
-    assert len([order for order in cluster.orders() if order.remove]) == 1
-    cluster.world.tick(1)
-    assert cluster.orders()[-1] == Resize("ray", KIND, 0, ("n1",))
-
-
-# -- restarts
-
-
-def test_a_restart_gives_again_what_may_not_have_been_performed(cluster: Cluster) -> None:
-    cluster.pool(workers=2)
-    assert resizes_to_repeat(cluster.world.facts) == [Resize("ray", KIND, 2)]
-    cluster.node("n1")
-    cluster.node("n2")
-    cluster.report()
-    cluster.scale(1)
-    cluster.world.tick()
-    (order,) = resizes_to_repeat(cluster.world.facts)
-    assert (order.nodes, len(order.remove)) == (1, 1)
-
-
-# -- configuration
-
-
-def test_a_pool_with_work_does_not_move_to_another_executor(cluster: Cluster) -> None:
-    (job,) = grown(cluster, 1)
-    with pytest.raises(Refused, match="can't move from executor ray to local while 1 jobs run"):
-        cluster.world.ask(cmd.ConfigurePool(spec=PoolSpec(name="cpu")))
-    cluster.world.end(job)
-    cluster.world.ask(cmd.ConfigurePool(spec=PoolSpec(name="cpu")))
-    assert cluster.placed() == {"cpu-1": "local"}
-
-
-def test_a_pool_of_another_type_leaves_its_nodes(cluster: Cluster) -> None:
-    cluster.node("n1")
-    cluster.node("n2", kind="small")
-    cluster.report()
-    cluster.pool(workers=1)
-    cluster.pool(workers=1, node_type="small")
-    assert list(cluster.placed().values()) == ["n2"]
 
 
 def test_what_takes_work_is_one_cheap_question(cluster: Cluster) -> None:
