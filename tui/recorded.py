@@ -114,16 +114,16 @@ class RecordedApi:
         return ExplainDocument(job=job_id, state=job.state, reason=job.reason, predicates=[], pools=[])
 
     async def logs(
-        self, job_id: str, /, attempt: int | None = None, stream: str = "stdout", offset: int = 0
+        self, job_id: str, /, attempt: int | None = None, stream: str = "stdout", offset: int = 0, *, rank: int = 0
     ) -> tuple[str, int]:
         self._job(job_id)
         text = self.texts.get(job_id, "") if stream == "stdout" else ""
         return text[offset:], len(text)
 
     async def follow_logs(
-        self, job_id: str, /, attempt: int | None = None, stream: str = "stdout"
+        self, job_id: str, /, attempt: int | None = None, stream: str = "stdout", *, rank: int = 0
     ) -> AsyncGenerator[str, None]:
-        yield (await self.logs(job_id, attempt, stream))[0]
+        yield (await self.logs(job_id, attempt, stream, rank=rank))[0]
 
     async def job_events(self, job_id: str, /) -> list[dict[str, Any]]:
         self._job(job_id)
@@ -223,7 +223,7 @@ def _matches(job: JobDocument, wanted: dict[str, str], label: str, q: str) -> bo
     key, _, value = label.partition("=")
     if label and job.labels.get(key) != value:
         return False
-    return not q or q.lower() in f"{job.id} {job.name} {' '.join(job.command)}".lower()
+    return not q or q.lower() in f"{job.id} {job.name} {(job.entry or {}).get('call') or ' '.join(job.command)}".lower()
 
 
 class RecordedFeed(Feed):

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError, core_schema
 
+from agentorch.errors import Refused
 from agentorch.model import limits, units
 from agentorch.model.jobs import Checkpoint, Constraints, EntryPoint, JobSpec, Resources, RetryOn, RetryPolicy, Tier
 from agentorch.model.units import Scalar, parse_bytes, parse_cpu_milli, parse_duration_ms, parse_gpu, parse_usd_micros
@@ -199,29 +200,32 @@ class CheckpointRequest(Request):
         )
 
 
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_DOTTED = rf"{_NAME}(\.{_NAME})*"
+
+
 class EntryRequest(Request):
     """A Python function that a warm worker calls with JSON values; what it returns is the job's `result`."""
 
-    call: Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*$", max_length=1_000)]
+    call: Annotated[str, Field(pattern=rf"^{_DOTTED}:{_DOTTED}$", max_length=1_000)]
     args: list[Any] = Field(default_factory=list)
     kwargs: dict[str, Any] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _check_values(self) -> EntryRequest:
-        values = [self.args, self.kwargs]
-        try:
-            encoded = msgspec.json.encode(values)
-        except (ValueError, OverflowError, RecursionError) as error:
-            raise ValueError(f"args and kwargs must be JSON: {error}") from error
-        if len(encoded) > limits.ENTRY_ARGS_MAX_BYTES:
-            raise ValueError(f"args and kwargs are longer than {limits.ENTRY_ARGS_MAX_BYTES} bytes: pass a file's name")
-        if msgspec.json.decode(encoded) != values:
-            raise ValueError("args and kwargs must be JSON: finite numbers, and integers of at most 64 bits")
-        return self
-
     def to_entry(self) -> EntryPoint:
+        """Raises Refused("invalid") for values that the ledger can't keep as they are."""
+        try:
+            size = len(msgspec.msgpack.encode([self.args, self.kwargs]))
+        except (OverflowError, ValueError, TypeError, RecursionError) as error:
+            raise Refused("invalid", f"entry: args and kwargs: integers have at most 64 bits ({error})") from error
+        if size > limits.ENTRY_ARGS_MAX_BYTES:
+            raise Refused(
+                "invalid", f"entry: args and kwargs take more than {limits.ENTRY_ARGS_MAX_BYTES} bytes: pass a file"
+            )
         return EntryPoint(call=self.call, args=tuple(self.args), kwargs=self.kwargs)
 
+
+#: Of a job that has a command.
+_NO_ENTRY = EntryRequest.model_construct(call="", args=[], kwargs={})
 
 #: Shared by every job that says nothing of retries: it is frozen, and a copy would cost as much as all the rest.
 _NO_RETRY_REQUEST = RetryRequest()
@@ -243,14 +247,21 @@ _UNSUPPORTED_FIELDS = {
 }
 
 
+def _either(schema: dict[str, Any]) -> None:
+    schema["oneOf"] = [{"required": ["command"]}, {"required": ["entry"]}]
+    del schema["properties"]["command"]["default"]
+
+
 class JobRequest(Request):
     """A job: a `command`, which is an argv list or a line that is run by `sh -c`, or an `entry`, and never both.
 
     `workers` above 1 make it a gang: so many ranks at once, all or nothing, each with `resources` of its own.
     """
 
-    command: Annotated[Text, Field(min_length=1)] | Argv | None = None
-    entry: EntryRequest | None = None
+    model_config = ConfigDict(json_schema_extra=_either)
+
+    command: Annotated[Text, Field(min_length=1)] | Argv = ""
+    entry: EntryRequest = Field(default_factory=lambda: _NO_ENTRY)
     name: str = Field(default="", max_length=limits.NAME_MAX_CHARS)
     kind: Literal["task"] = "task"
     tenant: str = Field(default="", max_length=limits.NAME_MAX_CHARS)
@@ -294,7 +305,7 @@ class JobRequest(Request):
 
     @model_validator(mode="after")
     def _check_sizes(self) -> JobRequest:
-        if (self.command is None) == (self.entry is None):
+        if ("command" in self.model_fields_set) == ("entry" in self.model_fields_set):
             raise ValueError("a job has either a command or an entry: give one of the two")
         argv = self.argv()
         if argv and not argv[0]:
@@ -307,15 +318,15 @@ class JobRequest(Request):
 
     def argv(self) -> list[str]:
         """What is executed; empty for an entry point."""
-        if self.command is None or isinstance(self.command, list):
-            return self.command or []
-        return ["sh", "-c", self.command]
+        if isinstance(self.command, list):
+            return self.command
+        return ["sh", "-c", self.command] if self.command else []
 
     def to_spec(self, now_ms: int) -> JobSpec:
         """The specification that the core decides on; `+2h` counts from `now_ms`."""
         return JobSpec(
             command=tuple(self.argv()),
-            entry=None if self.entry is None else self.entry.to_entry(),
+            entry=self.entry.to_entry() if self.entry.call else None,
             gang=self.workers,
             name=self.name,
             workdir=self.workdir,

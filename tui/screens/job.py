@@ -34,6 +34,7 @@ ACTS = (
     Act("job.find", "slash", "find", "find a text in the logs"),
     Act("job.next", "n", "next", "next place where it was found", footer=False),
     Act("job.stream", "t", "stderr", "between stdout and stderr"),
+    Act("job.rank", "r", "rank", "the logs of a gang's next rank", footer=False),
     Act("job.cancel", "x", "cancel…", "cancel the job, after asking", "submit", "agentorch cancel JOB"),
     Act("job.priority", "p", "priority", "change its priority", "submit", footer=False),
     Act("job.copy", "y", "copy", "copy the command that shows the same", footer=False),
@@ -54,6 +55,7 @@ class Job(Page):
         self.timeline: list[dict[str, Any]] = []
         self.trouble = ""
         self.stream = "stdout"
+        self.rank = 0
         self.wrapped = False
         self.sought = ""
         self.tail = LogTail()
@@ -149,7 +151,9 @@ class Job(Page):
 
     async def _follow(self, attempt: int) -> None:
         try:
-            async with aclosing(self.stage.feed.api.follow_logs(self.job_id, attempt, self.stream)) as pieces:
+            async with aclosing(
+                self.stage.feed.api.follow_logs(self.job_id, attempt, self.stream, rank=self.rank)
+            ) as pieces:
                 async for text in pieces:
                     self.tail.feed(text)
                     self.log_pager.repaint()
@@ -161,9 +165,11 @@ class Job(Page):
     def _legend(self) -> None:
         state = "following" if self.log_pager.follow else "not following"
         attempt = f"attempt {self._read_attempt} {glyphs.DOT} " if self._read_attempt > 0 else ""
+        rank = f"rank {self.rank} {glyphs.DOT} " if self.job is not None and self.job.workers > 1 else ""
         wrapped = f" {glyphs.DOT} wrapped" if self.wrapped else ""
         self.log_pager.border_subtitle = titled(
-            self.query_one("#job-head", Drawn), line((f"{attempt}{self.stream} {glyphs.DOT} {state}{wrapped}", "dim"))
+            self.query_one("#job-head", Drawn),
+            line((f"{attempt}{rank}{self.stream} {glyphs.DOT} {state}{wrapped}", "dim")),
         )
 
     def focus_target(self) -> Widget:
@@ -223,6 +229,16 @@ class Job(Page):
     def do_stream(self) -> None:
         self.stream = "stderr" if self.stream == "stdout" else "stdout"
         if self.job is not None and self.job.attempt:
+            self._read()
+        self.log_pager.repaint()
+        self._legend()
+
+    def do_rank(self) -> None:
+        if self.job is None or self.job.workers == 1:
+            self.stage.say("this job is no gang: it has no ranks")
+            return
+        self.rank = (self.rank + 1) % self.job.workers
+        if self.job.attempt:
             self._read()
         self.log_pager.repaint()
         self._legend()

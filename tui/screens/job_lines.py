@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from agentorch.tui import glyphs, words
-from agentorch.tui.screens.summaries import job_cost, job_note, job_title
+from agentorch.tui.screens.summaries import job_command, job_cost, job_note, job_title
 from agentorch.tui.spans import Line, Span, clip, clip_line, fit, line, plain, wrap
 from agentorch.tui.view import View
 from agentorch.tui.widgets.bars import gauge
 
 if TYPE_CHECKING:
-    from agentorch.schemas.documents import AttemptDocument, ExplainDocument, JobDocument, PredicateDocument
+    from agentorch.schemas.documents import (
+        AttemptDocument,
+        ExplainDocument,
+        JobDocument,
+        PredicateDocument,
+        RankDocument,
+    )
 
-_IN_HEADING = {"name", "tenant", "tier", "kind", "priority", "command"}
+_IN_HEADING = {"name", "tenant", "tier", "kind", "priority", "command", "gang"}
+
+#: Ranks of one attempt that are listed.
+RANKS_SHOWN = 16
 
 
 def heading(view: View, job: JobDocument, width: int) -> Line:
@@ -68,12 +76,16 @@ def _facts(view: View, job: JobDocument, width: int) -> list[Line]:
         )
     if job.checkpoint_at is not None:
         facts.append(("checkpoint", f"{view.moment(job.checkpoint_at)}, {view.ago(job.checkpoint_at)} ago"))
+    if job.workers > 1:
+        facts.append(("gang", f"{job.workers} ranks at once, or none"))
+    if job.result is not None:
+        facts.append(("result", plain(json.dumps(job.result))))
     if job.depends_on:
         facts.append(("after", ", ".join(job.depends_on)))
     if job.labels:
         facts.append(("labels", " ".join(f"{key}={value}" for key, value in job.labels.items())))
     lines = [line((fit(name, 11), "dim"), clip(text, width - 11)) for name, text in facts]
-    command = wrap(f"$ {shlex.join(job.command)}", width, hanging=2)
+    command = wrap(f"$ {job_command(job)}", width, hanging=2)
     return [*lines, [], *(line((row, "primary")) for row in command[:6])]
 
 
@@ -105,8 +117,8 @@ def _explained(explain: ExplainDocument, width: int) -> list[Line]:
     return lines
 
 
-def ending(attempt: AttemptDocument) -> tuple[str, str]:
-    """How an attempt ended in words, and its look."""
+def ending(attempt: AttemptDocument | RankDocument) -> tuple[str, str]:
+    """How an attempt, or a rank of a gang, ended in words, and its look."""
     if attempt.ended_at is None:
         return "running", "success"
     if attempt.signal is not None:
@@ -137,6 +149,20 @@ def _attempts(view: View, job: JobDocument, width: int) -> list[Line]:
             lines.append(line((f"     {used}  {cost}", "dim")))
         if attempt.message:
             lines += [line((row, look)) for row in wrap(attempt.message, width, indent=5)]
+        lines += _ranks(attempt)
+    return lines
+
+
+def _ranks(attempt: AttemptDocument) -> list[Line]:
+    """Those that failed first, then the first few: a gang may have hundreds."""
+    order = sorted(enumerate(attempt.ranks), key=lambda item: (item[0] != attempt.failed_rank, item[0]))
+    lines = []
+    for number, rank in order[:RANKS_SHOWN]:
+        text, look = ending(rank) if rank.started_at is not None or rank.ended_at is not None else ("starting", "dim")
+        where = rank.worker + (f" {','.join(rank.devices)}" if rank.devices else "")
+        lines.append(line((f"     rank {number:<3} ", "dim"), (fit(text, 22), look), (plain(where), "dim")))
+    if len(order) > RANKS_SHOWN:
+        lines.append(line((f"     and {len(order) - RANKS_SHOWN} more ranks", "dim")))
     return lines
 
 

@@ -198,7 +198,12 @@ def budgets(view: View, width: int, height: int) -> list[Line]:
 
 def job_title(job: JobDocument) -> str:
     """Its name, or what it runs when nobody named it."""
-    return plain(job.name or shlex.join(job.command))
+    return plain(job.name or job_command(job))
+
+
+def job_command(job: JobDocument) -> str:
+    """The command, or the Python function that is called."""
+    return shlex.join(job.command) if job.entry is None else f"{job.entry['call']}()"
 
 
 def job_cost(job: JobDocument) -> str:

@@ -55,6 +55,7 @@ def job_document(state: State, job: Job, now_ms: int, *, whole: bool = False) ->
         run_s=seconds(_run_ms(job, now_ms)),
         cost_usd=usd(job.cost_usd_micros),
         cost_known=all(one.price_usd_micros_per_hour is not None for one in job.attempts),
+        energy_j=_energy_j(job),
         progress_percent=job.progress_percent,
         progress_message=job.progress_message,
         checkpoint_at=seconds_or_none(job.checkpoint_ms),
@@ -114,6 +115,7 @@ def attempt_document(attempt: Attempt) -> AttemptDocument:
         memory_peak_bytes=attempt.usage.memory_peak_bytes,
         cost_usd=usd(attempt.cost_usd_micros),
         cost_known=attempt.price_usd_micros_per_hour is not None,
+        energy_j=None if attempt.usage.energy_mj is None else attempt.usage.energy_mj / 1000,
     )
 
 
@@ -183,6 +185,13 @@ def _run_ms(job: Job, now_ms: int) -> int:
         if attempt.started_ms is not None:
             ran += max(0, (now_ms if attempt.ended_ms is None else attempt.ended_ms) - attempt.started_ms)
     return ran
+
+
+def _energy_j(job: Job) -> float | None:
+    """Of all ended attempts; unknown if it is for one of them."""
+    ended = [one.usage.energy_mj for one in job.attempts if one.ended_ms is not None and one.started_ms is not None]
+    known = [energy for energy in ended if energy is not None]
+    return sum(known) / 1000 if known and len(known) == len(ended) else None
 
 
 def _predicates(checks: list[Check]) -> list[PredicateDocument]:

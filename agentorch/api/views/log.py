@@ -10,7 +10,7 @@ from agentorch.model.units import seconds
 from agentorch.schemas.supervision import LogLine
 
 #: Who is not a person, of the names in `by`.
-_SYSTEM = frozenset({"config", "clock", "executor", "scheduler", "default", "runtime", ""})
+_SYSTEM = frozenset({"config", "clock", "executor", "scheduler", "default", "runtime", "health", "guardrail", ""})
 _ANSWERED = {AnswerKind.approve: "approved", AnswerKind.edit: "edited", AnswerKind.reject: "rejected"}
 _JUDGED = {
     ProposalState.denied: ("guard", "denied", "denied"),
@@ -37,6 +37,10 @@ _SHOWN = frozenset(
         ev.PoolScaled,
         ev.PoolPaused,
         ev.WorkerCordoned,
+        ev.WorkerRepaired,
+        ev.DeviceJudged,
+        ev.DeviceRepaired,
+        ev.HealthHalted,
         ev.TenantConfigured,
         ev.KeyAdded,
         ev.KeyRevoked,
@@ -140,6 +144,12 @@ def _people(event: ev.Event) -> _Found | None:
         case ev.WorkerCordoned(worker=worker, cordoned=cordoned, by=by, reason=reason):
             verb = "cordoned" if cordoned else "uncordoned"
             return actor_of(by), verb, _with_note(f"{worker}, by {by}", reason), "info", ""
+        case ev.WorkerRepaired(worker=name, by=by) | ev.DeviceRepaired(device=name, by=by):
+            return actor_of(by), "repaired", f"{name}, by {by}", "ok", ""
+        case ev.DeviceJudged(device=device, state=state, reason=reason, well=False):
+            return "system", str(state), _with_note(device, reason if state != "ok" else ""), "info", ""
+        case ev.HealthHalted(reason=reason):
+            return "system", "halted" if reason else "resumed", _with_note("automatic cordons", reason), "info", ""
         case ev.TenantConfigured(spec=spec):
             return "human", "tenant", f"{spec.name} configured", "info", ""
         case ev.KeyAdded(key=key, by=by):
