@@ -171,6 +171,10 @@ POOL: Final[dict[str, Field]] = {
     "protected": flag(False, "whether the supervisor must leave it alone"),
     "target_wait": span(1, limits.DAY_MS, "60s", "queue wait that the supervisor steers for"),
     "power_cap_watts": integer(1, 10_000_000, None, "most power that its devices may draw together"),
+    "drain_grace": span(
+        0, limits.DAY_MS, "10m", "on nodes: how long work goes on on a worker that is to go, before it is moved"
+    ),
+    "provision_timeout": span(1_000, limits.DAY_MS, "5m", "on nodes: a node that is not there by then has failed"),
 }
 
 TENANT: Final[dict[str, Field]] = {

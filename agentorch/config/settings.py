@@ -331,6 +331,8 @@ def _pool(name: str, fields: dict[str, Any], values: dict[str, _Value], default_
         protected=fields["protected"],
         target_wait_ms=fields["target_wait"],
         power_cap_watts=fields["power_cap_watts"],
+        drain_grace_ms=fields["drain_grace"],
+        provision_timeout_ms=fields["provision_timeout"],
     )
 
 
