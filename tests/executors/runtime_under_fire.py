@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+from agentorch.executors.contract import Executor
 from agentorch.executors.local import LocalExecutor
 from agentorch.model.attempts import AttemptPhase, AttemptSpec, AttemptStatus
 from tests.executors.rigs import shell
@@ -44,16 +45,19 @@ def read_ledger(root: Path) -> tuple[set[int], dict[int, str]]:
     return ordered, ended
 
 
-class _Runtime:
-    def __init__(self, root: Path, ledger: TextIO, count: int) -> None:
+class Runtime:
+    def __init__(self, root: Path, ledger: TextIO, count: int, executor: Executor, at_once: int = _AT_ONCE) -> None:
         self.root = root
         self.ledger = ledger
         self.count = count
-        self.executor = LocalExecutor(root / "attempts")
+        self.executor = executor
         self.ordered, ended = read_ledger(root)
         self.ended = set(ended)
-        self.room = asyncio.Semaphore(_AT_ONCE)
+        self.room = asyncio.Semaphore(at_once)
         self.all_ended = asyncio.Event()
+
+    def spec(self, number: int) -> AttemptSpec:
+        return job(self.root, number)
 
     def record(self, *words: object) -> None:
         self.ledger.write(" ".join(map(str, words)) + "\n")
@@ -82,7 +86,7 @@ class _Runtime:
             if number not in self.ordered:
                 await self.room.acquire()
                 self.record("ordered", number)
-                await self.executor.launch([job(self.root, number)])
+                await self.executor.launch([self.spec(number)])
                 print("launched", number, flush=True)
         if len(self.ended) < self.count:
             await self.all_ended.wait()
@@ -97,7 +101,7 @@ class _Runtime:
 def main() -> None:
     root, epoch, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     with (root / "ledger").open("a") as ledger:
-        asyncio.run(_Runtime(root, ledger, count).run(epoch))
+        asyncio.run(Runtime(root, ledger, count, LocalExecutor(root / "attempts")).run(epoch))
 
 
 if __name__ == "__main__":

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from agentorch.errors import NodeUnreachable
 from agentorch.executors.remote.executor import RemoteExecutor
 from agentorch.executors.remote.pipe import PipeTransport
-from agentorch.model.attempts import NodeInfo
+from agentorch.model.attempts import AttemptStatus, NodeInfo
 from agentorch.model.fleet import NodeState
 from tests.executors.processes import kill
 
@@ -83,6 +85,44 @@ class Cluster:
             if str(node).encode() in command:
                 os.kill(pid, signal.SIGCONT)
                 kill(pid)
+
+
+class Told:
+    """Every end that an executor told, as often as it did."""
+
+    def __init__(self, executor: RemoteExecutor) -> None:
+        self._executor = executor
+        self._news = asyncio.Condition()
+        self.statuses: dict[str, AttemptStatus] = {}
+        self.times: Counter[str] = Counter()
+
+    async def follow(self) -> None:
+        async for status in self._executor.events():
+            async with self._news:
+                self.statuses[status.id] = status
+                self.times[status.id] += 1
+                self._news.notify_all()
+
+    async def of(self, *attempts: str) -> list[AttemptStatus]:
+        async with asyncio.timeout(_PATIENCE_S), self._news:
+            await self._news.wait_for(lambda: all(attempt in self.statuses for attempt in attempts))
+        return [self.statuses[attempt] for attempt in attempts]
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    cluster: Cluster, epoch: int = 1, transport: Cuttable | None = None, **settings: Any
+) -> AsyncIterator[tuple[RemoteExecutor, Told]]:
+    """An executor of the cluster, and what it tells, until it is closed."""
+    executor = cluster.executor(transport, **settings)
+    await executor.open(epoch)
+    told = Told(executor)
+    following = asyncio.create_task(told.follow())
+    try:
+        yield executor, told
+    finally:
+        await executor.close()
+        await following
 
 
 async def until(look: Callable[[], Awaitable[Found]], what: str) -> Found:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agentorch.errors import ExecutorError, NodeUnreachable, ProvisioningError
-from agentorch.executors.remote.executor import RemoteExecutor
-from agentorch.model.attempts import AttemptPhase, AttemptSpec, AttemptStatus
+from agentorch.model.attempts import AttemptPhase, AttemptSpec
 from agentorch.model.fleet import NodeState
 from agentorch.model.jobs import Cause
 from tests.executors.ends import until_logged
 from tests.executors.processes import kill, marked, shim_of
-from tests.executors.remote.cluster import Cluster, Cuttable, until, until_state
+from tests.executors.remote.cluster import Cluster, opened, until_state
 from tests.executors.rigs import shell
 from tests.executors.waiting import eventually
 
@@ -33,42 +29,6 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     made = Cluster(tmp_path, nodes=2)
     yield made
     made.close()
-
-
-class Told:
-    """Every end that an executor told, as often as it did."""
-
-    def __init__(self, executor: RemoteExecutor) -> None:
-        self._executor = executor
-        self.statuses: dict[str, AttemptStatus] = {}
-        self.times: Counter[str] = Counter()
-
-    async def follow(self) -> None:
-        async for status in self._executor.events():
-            self.statuses[status.id] = status
-            self.times[status.id] += 1
-
-    async def of(self, *attempts: str) -> list[AttemptStatus]:
-        async def look() -> bool:
-            return all(attempt in self.statuses for attempt in attempts)
-
-        await until(look, f"the ends of {attempts}")
-        return [self.statuses[attempt] for attempt in attempts]
-
-
-@contextlib.asynccontextmanager
-async def opened(
-    cluster: Cluster, epoch: int = 1, transport: Cuttable | None = None, **settings: Any
-) -> AsyncIterator[tuple[RemoteExecutor, Told]]:
-    executor = cluster.executor(transport, **settings)
-    await executor.open(epoch)
-    told = Told(executor)
-    following = asyncio.create_task(told.follow())
-    try:
-        yield executor, told
-    finally:
-        await executor.close()
-        await following
 
 
 def on(node: str, name: str, script: str = "sleep 600") -> AttemptSpec:
