@@ -89,10 +89,14 @@ class WarmCalls:
                 return
             processes = self._make_processes(self._folder)
             await processes.open(self._epoch)
-            self._workers = Workers(self._folder, self._epoch, self._serial, processes, self._tasks)
-            self._pools = self._workers.attach(self._telling)
+            try:
+                self._workers = Workers(self._folder, self._epoch, self._serial, processes, self._tasks)
+                self._pools = self._workers.attach(self._telling)
+                await self._recover(processes, names)
+            except OSError as error:
+                await processes.close()
+                raise ExecutorError(f"can't open {self._folder}: {error}") from error
             self._processes = processes
-            await self._recover(processes, names)
             self._tasks.later(self._workers.follow())
 
     async def _recover(self, processes: Executor, names: Sequence[str]) -> None:
@@ -203,6 +207,7 @@ class WarmCalls:
     async def _live_logs(self, call: Call, stream: str, offset: int, limit: int) -> tuple[bytes, int, bool]:
         worker = call.worker
         if worker is None or worker.reading is None:
+            await asyncio.sleep(0)  # whoever asks again and again leaves room for its start
             return b"", offset, False
         self._telling.finish_all(worker, await asyncio.to_thread(worker.reading.read))
         begun = worker.reading.begun.get(call.id)

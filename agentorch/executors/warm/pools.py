@@ -141,7 +141,9 @@ class Pools:
         if pool.waiting:
             ready = [worker for worker in pool.workers if worker.takes_calls(now, BLOCKED_S)]
             self._share_out(pool, sorted(ready, key=lambda worker: len(worker.queue)), now)
-        wanted = min(self._cores, pool.calls, max(1, math.ceil(pool.asked_milli / 1_000)))
+        # Not those of workers that are ending: their calls end with them, or come back first.
+        calls = len(pool.waiting) + sum(len(worker.queue) for worker in pool.workers)
+        wanted = min(self._cores, calls, max(1, math.ceil(pool.asked_milli / 1_000)))
         while len(pool.workers) < wanted and self._start(pool):
             pass
 

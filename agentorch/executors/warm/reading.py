@@ -88,7 +88,6 @@ class Reading:
                     self.begun[line.call] = line
             case wire.Void(call=""):
                 self._fenced = True
-                self.taken.clear()
             case wire.Void():
                 self.taken.discard(line.call)
                 self.voided[line.call] = self.voided.get(line.call) or line.reason
