@@ -15,6 +15,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 from pathlib import Path
 
 from tests.executors.waiting import eventually
@@ -105,6 +106,11 @@ class SlurmCluster:
         """Names of the jobs that have not ended."""
         return self.command("squeue", "-h", "-o", "%j").split()
 
+    def until_saved(self) -> None:
+        """Until the controller has written down what jobs there are: one that is killed before forgets them."""
+        since = time.time()
+        eventually(lambda: (self.directory / "state" / "job_state").stat().st_mtime >= since, "the controller's state")
+
     def running(self) -> list[str]:
         """The daemons that were started and not killed."""
         return list(self._processes)
@@ -147,12 +153,13 @@ TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
+DefMemPerCPU=100
 SwitchType=switch/none
 MpiDefault=none
 ReturnToService=2
 SlurmdTimeout=6
 SlurmctldTimeout=6
-MessageTimeout=5
+MessageTimeout=2
 KillWait=2
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0
 SlurmdParameters=config_overrides

@@ -217,6 +217,7 @@ def test_while_the_controller_is_away_work_ends_begins_later_and_heeds_stops(
         await executor.launch([shell("a", waits), shell("b", FOREVER)])
         for attempt in ("a.1", "b.1"):
             await until_logged(executor, attempt, b"ready")
+        await asyncio.to_thread(controller.until_saved)
         controller.kill_daemon("slurmctld")
         (late,) = await executor.launch([shell("c", "exit 8")])
         assert (late.phase, late.started_ms) == (AttemptPhase.running, None)
@@ -243,6 +244,7 @@ def test_a_runtime_that_starts_while_the_controller_is_away_concludes_nothing(
         await first.open(1)
         await first.launch([shell("a", f"until [ -e {go} ]; do sleep 0.05; done; exit 3")])
         await first.close()
+        controller.until_saved()
         controller.kill_daemon("slurmctld")
         second = rig.executor()
         await second.open(2)

@@ -62,7 +62,6 @@ class SlurmExecutor:
         self._launching: dict[str, asyncio.Task[AttemptStatus]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
-        self._query_at = 0.0
         self._nodes = SlurmNodes(self._tools, self._options.poll_s)
         self._is_open = False
 
@@ -90,6 +89,7 @@ class SlurmExecutor:
         self._query: Batcher[None, list[SlurmJob]] = Batcher(self._query_once, pool)
         self._is_open = True
         self._later(self._poll())
+        self._later(self._question_now_and_then())
 
     async def nodes(self) -> list[NodeInfo]:
         """See `Executor.nodes`. While Slurm does not answer: those known, in doubt; NodeUnreachable if none is."""
@@ -280,12 +280,10 @@ class SlurmExecutor:
         self._wake.set()
 
     async def _poll(self) -> None:
+        """Look for what guards have told; often while there is news, or somebody waits for some."""
         pause = _POLL_MIN_S
         while True:
             news = await self._look() if self._watched else False
-            now = time.monotonic()
-            if self._watched and now >= self._query_at:
-                self._query_at = now + (_QUERY_MIN_S if await self._question() else self._options.query_s)
             pause = _POLL_MIN_S if news else min(pause * _POLL_GROWTH, self._options.poll_s)
             try:
                 async with asyncio.timeout(pause):
@@ -294,6 +292,12 @@ class SlurmExecutor:
                 pause = _POLL_MIN_S
             except TimeoutError:
                 continue
+
+    async def _question_now_and_then(self) -> None:
+        """Apart from looking: a controller that does not answer must not delay what directories say."""
+        while True:
+            doubt = await self._question() if self._watched else False
+            await asyncio.sleep(min(_QUERY_MIN_S, self._options.query_s) if doubt else self._options.query_s)
 
     async def _look(self) -> bool:
         """See which attempts have begun or ended; whether any has."""
