@@ -6,11 +6,12 @@ Workers are packed: on as few nodes as they fit on, so that whole nodes stay fre
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
 
 import msgspec
 
 from agentorch.core.facts import Facts
-from agentorch.model.fleet import Node, NodeGroup, NodeState, Pool, PoolSpec, WorkerState
+from agentorch.model.fleet import Node, NodeGroup, NodeState, Pool, PoolSpec, Worker, WorkerState
 from agentorch.model.jobs import Resources
 
 #: The node type of pools that may use every node of their executor; such pools ask for none.
@@ -143,25 +144,64 @@ def empty_room(group: NodeGroup) -> Room | None:
 
 
 class Space:
-    """The room on every node that takes workers, kept up to date while workers are put there."""
+    """The room that one pool finds for its workers, kept up to date while workers are put there."""
 
     def __init__(self, facts: Facts, spec: PoolSpec) -> None:
-        self.rooms = {
-            node.id: room_on(facts, node)
-            for node in facts.nodes.values()
-            if node.state is NodeState.up and may_use(node, spec)
-        }
+        self.shape = spec.shape
+        self.rooms: dict[str, Room] = {}
+        self.best: list[tuple[tuple[bool, int, int], str]] = []
+        for node in facts.nodes.values():
+            if node.state is NodeState.up and may_use(node, spec):
+                self.rooms[node.id] = room_on(facts, node)
+                self._offer(node.id)
 
-    def place(self, shape: Resources) -> tuple[str, tuple[str, ...]] | None:
-        """Put a worker of this shape where it leaves the least: (node, devices). None: no node has room."""
-        best = min(
-            ((self._rank(room, shape), name) for name, room in self.rooms.items() if room.fits(shape)), default=None
-        )
-        return None if best is None else (best[1], self.rooms[best[1]].take(shape))
+    def place(self) -> tuple[str, tuple[str, ...]] | None:
+        """Put a worker where it leaves the least: (node, devices). None: no node has room."""
+        if not self.best:
+            return None
+        _, name = heappop(self.best)
+        devices = self.rooms[name].take(self.shape)
+        self._offer(name)
+        return name, devices
 
-    @staticmethod
-    def _rank(room: Room, shape: Resources) -> tuple[bool, int, int]:
-        return (not room.workers, len(room.devices) - shape.gpus, room.cpu_milli - shape.cpu_milli)
+    def _offer(self, name: str) -> None:
+        room = self.rooms[name]
+        if room.fits(self.shape):
+            gpus, cpu_milli = len(room.devices) - self.shape.gpus, room.cpu_milli - self.shape.cpu_milli
+            heappush(self.best, ((not room.workers, gpus, cpu_milli), name))
+
+
+def leavers(facts: Facts, pool: Pool, count: int) -> list[str]:
+    """The workers that a shrinking pool retires: those that are cordoned or empty first, on the nodes that are nearest
+    to being empty, so that whole nodes become free; of several the newest."""
+    up = [facts.workers[name] for name in pool.workers if facts.workers[name].state is WorkerState.up]
+    beside: dict[str, list[Worker]] = {}
+    for worker in up:
+        node = facts.nodes.get(worker.node)
+        names = node.workers if node is not None else [worker.id]
+        beside[worker.node] = [facts.workers[name] for name in names]
+    jobs = {node: sum(len(worker.running) for worker in workers) for node, workers in beside.items()}
+    staying = {node: sum(1 for worker in workers if worker.state is WorkerState.up) for node, workers in beside.items()}
+    place = {worker.id: -at for at, worker in enumerate(up)}
+
+    def rank(worker: Worker) -> tuple[bool, bool, int, int, bool, int, str]:
+        node = worker.node
+        kept = bool(worker.reserved_for)
+        return not worker.cordoned, bool(worker.running), jobs[node], staying[node], kept, place[worker.id], worker.id
+
+    ranked = [rank(worker) for worker in up]
+    heapify(ranked)
+    chosen: dict[str, None] = {}
+    while ranked and len(chosen) < count:
+        name = heappop(ranked)[-1]
+        if name not in chosen:
+            chosen[name] = None
+            left = facts.workers[name].node
+            staying[left] -= 1
+            for other in beside[left]:  # they have come nearer to leaving an empty node
+                if other.id in place and other.id not in chosen:
+                    heappush(ranked, rank(other))
+    return list(chosen)
 
 
 # -- how many
@@ -191,16 +231,15 @@ def missing(facts: Facts, executor: str, node_type: str) -> int:
     unknown = 0
     for pool in pools_of(facts, executor, node_type):
         shape, at = pool.spec.shape, 0
-        for _ in range(0 if pool.paused else lacking(facts, pool)):
-            fresh = empty_room(group) if group is not None else None
-            if fresh is None:
-                unknown += 1  # nobody knows what such a node holds: one worker at least
-                continue
-            if not fresh.fits(shape):
-                break  # see `too_big`
-            while at < len(rooms) and not rooms[at].fits(shape):
-                at += 1
-            if at == len(rooms):
-                rooms.append(fresh)
-            rooms[at].take(shape)
+        count = 0 if pool.paused else lacking(facts, pool)
+        sample = empty_room(group) if group is not None and count else None
+        if sample is None:
+            unknown += count  # nobody knows what such a node holds: one worker at least
+        elif sample.fits(shape):  # see `too_big`
+            for _ in range(count):
+                while at < len(rooms) and not rooms[at].fits(shape):
+                    at += 1
+                if at == len(rooms):
+                    rooms.append(Room(sample.cpu_milli, sample.memory_bytes, sample.devices))
+                rooms[at].take(shape)
     return len(rooms) + unknown

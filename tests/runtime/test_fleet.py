@@ -201,7 +201,7 @@ def test_a_node_that_never_comes_ends_in_a_pause_and_not_in_a_loop() -> None:
             await stage.pass_time(runtime, lambda facts: facts.pools["cpu"].paused, step_s=10)
             grown = [target for _, target, _ in stage.machine.nodes.orders if target]
             assert len(grown) == limits.POOL_FAILED_STARTS_PAUSE
-            assert stage.machine.nodes.orders[-1] == ("std", 0, ())
+            await stage.pass_time(runtime, lambda facts: stage.machine.nodes.orders[-1] == ("std", 0, ()))
             assert "came in time" in runtime.loop.state.facts.pools["cpu"].paused_reason
 
     play(scenario())

@@ -11,7 +11,7 @@ from agentorch.core.decide import nodes
 from agentorch.core.decide.nodes import retire
 from agentorch.core.decide.provisioning import provision
 from agentorch.core.facts import RULES_VERSION, Facts
-from agentorch.core.nodes import asks_for_nodes, may_use
+from agentorch.core.nodes import asks_for_nodes, leavers, may_use
 from agentorch.core.turn import Turn
 from agentorch.errors import Refused
 from agentorch.model import commands as cmd
@@ -129,8 +129,8 @@ def _resize(turn: Turn, name: str, workers: int, by: str) -> None:
     staying = [worker for worker in staying if worker.state is WorkerState.up]
     surplus = len(staying) - workers
     if pool.spec.elastic:
-        for _ in range(surplus):
-            retire(turn, nodes.next_to_go(turn.facts, pool), by)
+        for name in leavers(turn.facts, pool, surplus):
+            retire(turn, name, by)
     elif surplus > 0:
         # Cordoned ones first, then the emptiest, then the newest: the least work is in the way.
         newest_first = staying[::-1]

@@ -40,11 +40,13 @@ def report_nodes(turn: Turn, command: cmd.ReportNodes) -> None:
         known = facts.nodes.get(info.id)
         if _is_news(known, info):
             turn.emit(_seen(turn, command.executor, info))
+            _leave(turn, facts.nodes[info.id])
     listed = {info.id for info in command.nodes}
     for node in list(facts.nodes.values()):
         if node.executor == command.executor and node.id not in listed and node.state is not NodeState.down:
             _not_listed(turn, node)
-    _follow(turn, command.executor)
+    if turn.events:
+        _follow(turn, command.executor)
 
 
 def _is_news(known: Node | None, info: NodeInfo) -> bool:
@@ -55,8 +57,13 @@ def _is_news(known: Node | None, info: NodeInfo) -> bool:
         return True
     before, after = known.notice_ms, info.notice_ms
     moved = (before is None) != (after is None) or abs((before or 0) - (after or 0)) > limits.SECOND_MS
-    names = ("type", "address", "labels", "cpu_milli", "memory_bytes", "devices", "device_names", "device_memory_bytes")
-    return moved or known.reported is not info.state or any(getattr(known, one) != getattr(info, one) for one in names)
+    return moved or known.reported is not info.state or _lasting(known) != _lasting(info)
+
+
+def _lasting(node: Node | NodeInfo) -> tuple[object, ...]:
+    """What a node is, however it is just now."""
+    devices = (node.devices, node.device_names, node.device_memory_bytes)
+    return node.type, node.address, node.labels, node.cpu_milli, node.memory_bytes, *devices
 
 
 def _seen(turn: Turn, executor: str, info: NodeInfo, *, listed: bool = True) -> ev.NodeSeen:
@@ -116,11 +123,8 @@ def _unlisted(turn: Turn, node: Node, state: NodeState) -> ev.NodeSeen:
 
 
 def _follow(turn: Turn, executor: str) -> None:
-    """Workers leave nodes that are on their way out, and are put on those that came."""
+    """Workers leave nodes that are gone, and are put on those that came."""
     facts = turn.facts
-    for node in facts.nodes.values():
-        if node.executor == executor:
-            _leave(turn, node)
     for name, pool in facts.pools.items():
         if pool.spec.elastic and pool.spec.executor == executor:
             settle(turn, name)
@@ -167,7 +171,7 @@ def settle(turn: Turn, name: str) -> None:
     count = lacking(facts, pool)
     space = Space(facts, pool.spec) if count else None
     for _ in range(count):
-        spot = space.place(pool.spec.shape) if space is not None else None
+        spot = space.place() if space is not None else None
         if spot is None:
             break
         node, devices = spot
@@ -181,21 +185,6 @@ def settle(turn: Turn, name: str) -> None:
                 devices=devices,
             )
         )
-
-
-def next_to_go(facts: Facts, pool: Pool) -> str:
-    """The worker that a shrinking pool retires next: one that is cordoned or empty, on the node that is nearest to
-    being empty, so that whole nodes become free; of several the newest."""
-
-    def rank(name: str) -> tuple[bool, bool, int, int, bool]:
-        worker = facts.workers[name]
-        node = facts.nodes.get(worker.node)
-        beside = [facts.workers[other] for other in node.workers] if node is not None else [worker]
-        staying = sum(1 for other in beside if other.state is WorkerState.up)
-        jobs = sum(len(other.running) for other in beside)
-        return not worker.cordoned, bool(worker.running), jobs, staying, bool(worker.reserved_for)
-
-    return min((name for name in reversed(pool.workers) if facts.workers[name].state is WorkerState.up), key=rank)
 
 
 # -- what time brings

@@ -123,10 +123,15 @@ def release(turn: Turn, executor: str, node_type: str) -> None:
     group = facts.node_groups.get(group_key(executor, node_type))
     if group is None or turn.now_ms < group.retry_ms:
         return
-    for node in list(facts.nodes.values()):
-        mine = node.executor == executor and node.type == node_type
-        if mine and node.state is NodeState.up and not node.workers and (node.hosted or group.wanted is not None):
-            left = standing(facts, executor, node_type) - 1 + missing(facts, executor, node_type)
+    idle = [
+        node
+        for node in facts.nodes.values()
+        if node.executor == executor and node.type == node_type and node.state is NodeState.up and not node.workers
+    ]
+    left = standing(facts, executor, node_type) + missing(facts, executor, node_type) if idle else 0
+    for node in idle:
+        if node.hosted or group.wanted is not None:
+            left -= 1
             turn.emit(
                 ev.NodeReleased(at_ms=turn.now_ms, node=node.id, executor=executor, node_type=node_type, nodes=left)
             )
