@@ -19,10 +19,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from agentorch import __version__
 from agentorch.executors import lease
-from agentorch.executors.ray.wire import NAMESPACE
+from agentorch.executors.ray.wire import Plan
 from agentorch.executors.remote.node import serving
 from agentorch.model.attempts import NodeInfo
 
+AGENT_PREFIX: Final = "agent-"
 #: Long polls, log pages and orders of a node at a time.
 _CALLS_AT_ONCE: Final = 256
 _KEEP_ROOTS_S: Final = 7 * 86_400.0
@@ -31,10 +32,12 @@ _KEEP_ROOTS_S: Final = 7 * 86_400.0
 class Agent:
     """`handle` is `NodeAgent.handle`."""
 
-    async def __init__(self, root: str, node: str, cpus: float, gpus: float) -> None:  # type: ignore[misc]  # Ray awaits it
+    async def __init__(  # type: ignore[misc]  # Ray awaits it
+        self, root: str, namespace: str, node: str, cpus: float, gpus: float
+    ) -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        roots = Path(root).expanduser() if root else _state_directory()
+        roots = (Path(root).expanduser() if root else _state_directory()) / namespace
         roots.mkdir(mode=0o700, parents=True, exist_ok=True)
         _tidy(roots, node)
 
@@ -60,11 +63,11 @@ class Agent:
         return __version__, os.getpid()
 
 
-def agent_of(node: str, root: str, cpus: float, gpus: float) -> Any:
+def agent_of(node: str, plan: Plan, cpus: float, gpus: float) -> Any:
     """A handle of the agent of this node, which is started there, and nowhere else, if there is none."""
     options: dict[str, Any] = {
-        "name": f"agent-{node}",
-        "namespace": NAMESPACE,
+        "name": f"{AGENT_PREFIX}{node}",
+        "namespace": plan.namespace,
         "lifetime": "detached",
         "get_if_exists": True,
         "num_cpus": 0,
@@ -73,7 +76,7 @@ def agent_of(node: str, root: str, cpus: float, gpus: float) -> Any:
         "max_concurrency": _CALLS_AT_ONCE,
         "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
     }
-    return ray.remote(Agent).options(**options).remote(root, node, cpus, gpus)
+    return ray.remote(Agent).options(**options).remote(plan.agent_root, plan.namespace, node, cpus, gpus)
 
 
 def _state_directory() -> Path:

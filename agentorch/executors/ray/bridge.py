@@ -21,13 +21,12 @@ from ray import exceptions
 from ray._private import services, state
 
 from agentorch import __version__
-from agentorch.executors.ray.actor import agent_of
+from agentorch.executors.ray.actor import AGENT_PREFIX, agent_of
 from agentorch.executors.ray.loopback import keep_loopback
 from agentorch.executors.ray.options import LOOPBACK, TYPE_LABELS, TYPE_RESOURCE
 from agentorch.executors.ray.wire import (
     ASKS,
     HELLO,
-    NAMESPACE,
     Call,
     Members,
     Plan,
@@ -65,6 +64,7 @@ class Bridge:
             "call": self._call,
             "release": self._release,
             "request": self._request,
+            "dismiss": self._dismiss,
         }
 
     async def answer(self, question: Question) -> Told:
@@ -106,7 +106,7 @@ class Bridge:
         if node not in self._nodes:
             raise ConnectionError(f"Ray lists no node {node}")
         has = self._nodes[node]["Resources"]
-        agent = await asyncio.to_thread(agent_of, node, self._plan.agent_root, has.get("CPU", 0.0), has.get("GPU", 0.0))
+        agent = await asyncio.to_thread(agent_of, node, self._plan, has.get("CPU", 0.0), has.get("GPU", 0.0))
         version, _pid = await agent.about.remote()
         if version != __version__:
             raise NotDone(
@@ -168,6 +168,12 @@ class Bridge:
             _log.info("node %s is not drained yet: %s", node, why)
         return bool(accepted)
 
+    async def _dismiss(self, _ask: None) -> bytes:
+        async with asyncio.timeout(_RELEASE_S):
+            await asyncio.to_thread(_end_agents, self._plan.namespace)
+        self._agents.clear()
+        return b""
+
     async def _request(self, ask: Request) -> bytes:
         from ray.autoscaler.sdk import request_resources
 
@@ -179,6 +185,12 @@ class Bridge:
 
 class NotDone(Exception):
     """It was not done, and asking again will not help."""
+
+
+def _end_agents(namespace: str) -> None:
+    for name in ray.util.list_named_actors():
+        if name.startswith(AGENT_PREFIX):
+            ray.kill(ray.get_actor(name, namespace), no_restart=True)
 
 
 def first_line(error: BaseException) -> str:
@@ -224,7 +236,7 @@ def connect(plan: Plan) -> None:
         keep_loopback(services)
     ray.init(
         address=plan.address,
-        namespace=NAMESPACE,
+        namespace=plan.namespace,
         log_to_driver=False,
         logging_level=logging.ERROR,
         _node_ip_address=LOOPBACK if plan.loopback else None,

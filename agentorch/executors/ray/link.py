@@ -53,7 +53,10 @@ class BridgeLink:
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._keeper = asyncio.create_task(self._keep(first), name="ray-bridge")
         try:
-            await first
+            await asyncio.wait([first, self._keeper], return_when=asyncio.FIRST_COMPLETED)
+            if not first.done():
+                self._keeper.result()  # its defect
+            first.result()
         except BaseException:
             await self.close()
             raise
@@ -126,7 +129,12 @@ class BridgeLink:
     async def _start(self) -> asyncio.subprocess.Process:
         options = self._options
         address = options.where()
-        plan = Plan(address=address, agent_root=options.agent_root, loopback=is_loopback(address.rpartition(":")[0]))
+        plan = Plan(
+            address=address,
+            namespace=options.namespace,
+            agent_root=options.agent_root,
+            loopback=is_loopback(address.rpartition(":")[0]),
+        )
         log = options.state / _LOG
         try:
             log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

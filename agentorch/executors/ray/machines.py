@@ -7,6 +7,7 @@ Blocking: callers on an event loop use a thread.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import shutil
@@ -15,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -164,8 +165,20 @@ class Machines:
         if cpus is not None:
             command += ["--num-cpus", str(cpus)]
         log = self._folder / f"{name}.log"
+        machine = Machine(name=name, pid=0, born=0, head=head, type=node_type, address=cluster.address)
+        with self._alone():
+            return self._spawn(command, machine, log)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One start at a time: two that start at once may choose the same name for their sockets."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self._folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _spawn(self, command: Sequence[str], machine: Machine, log: Path) -> Machine:
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with log.open("wb") as sink:
                 process = subprocess.Popen(
                     command,
@@ -178,11 +191,9 @@ class Machines:
         except OSError as error:
             raise ProvisioningError(f"a Ray node can't be started: {error}") from error
         self._children[process.pid] = process
-        machine = Machine(
-            name=name, pid=process.pid, born=_born(process.pid), head=head, type=node_type, address=cluster.address
-        )
+        machine = msgspec.structs.replace(machine, pid=process.pid, born=_born(process.pid))
         # Recorded before it is up, so that it is not forgotten when whoever starts it dies meanwhile.
-        write_private(self._folder / f"{name}.json", msgspec.json.encode(machine))
+        write_private(self._folder / f"{machine.name}.json", msgspec.json.encode(machine))
         self._await_ready(machine, process, log)
         return machine
 

@@ -56,6 +56,7 @@ class RayOptions:
     address: str = ""
     python: str = ""  # interpreter that has ray and agentorch
     token_file: str = ""  # `none` = a cluster without authentication
+    namespace: str = "agentorch"  # of its agents: two runtimes on one cluster need two
     agent_root: str = ""  # directory on each node for what the agents keep; "" = below the user's state directory
     provider: str = "none"
     add_command: str = ""

@@ -54,6 +54,10 @@ class RayTransport:
         """Of the bridge; 0 while it is being replaced."""
         return self._link.pid
 
+    async def dismiss(self) -> None:
+        """End every agent of the namespace, on all nodes; what runs there ends with its lease. Raises ExecutorError."""
+        await self._link.ask("dismiss", b"", _RELEASE_S)
+
     # -- what providers use
 
     async def release(self, node: str) -> None:

@@ -9,7 +9,6 @@ import msgspec
 
 from agentorch.executors.remote.transport import Member
 
-NAMESPACE: Final = "agentorch"
 HELLO: Final = 0  # the number of what the bridge says first, unasked
 
 
@@ -17,6 +16,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What the bridge is started with."""
 
     address: str
+    namespace: str
     agent_root: str = ""
     loopback: bool = False
 
@@ -56,12 +56,13 @@ class Told(msgspec.Struct, frozen=True, array_like=True):
     words: str = ""
 
 
-#: method -> what its question holds
+#: method -> what its question holds; `dismiss` ends every agent of the namespace
 ASKS: Final[dict[str, type[msgspec.Struct] | None]] = {
     "members": None,
     "call": Call,
     "release": Release,
     "request": Request,
+    "dismiss": None,
 }
 
 
