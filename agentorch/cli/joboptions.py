@@ -31,6 +31,7 @@ class JobOptions:
     )
     entry: Annotated[str | None, Parameter(help="A Python function instead of a command: MODULE:FUNCTION.")] = None
     args_json: Annotated[str | None, Parameter(help="Its arguments: a JSON array.")] = None
+    python: Annotated[str | None, Parameter(help="The interpreter that has the function, an absolute path.")] = None
     kwargs_json: Annotated[str | None, Parameter(help="Its named arguments: a JSON object.")] = None
     tier: Annotated[Literal["realtime", "standard", "flex", "batch"] | None, Parameter(help="How urgent.")] = None
     priority: Annotated[int | None, Parameter(help="0 to 100, default 50.")] = None
@@ -113,6 +114,7 @@ def job_body(command: tuple[str, ...], options: JobOptions | None, *, default: s
 def _entry(known: dict[str, Any] | None, options: JobOptions) -> dict[str, Any] | None:
     entry = dict(known or {})
     _put(entry, "call", options.entry)
+    _put(entry, "python", options.python)
     for name, kind, text in (("args", list, options.args_json), ("kwargs", dict, options.kwargs_json)):
         if text is None:
             continue
@@ -124,7 +126,7 @@ def _entry(known: dict[str, Any] | None, options: JobOptions) -> dict[str, Any] 
             raise ConfigError(f"--{name}-json: expected a JSON {'array' if kind is list else 'object'}")
         entry[name] = value
     if entry and "call" not in entry:
-        raise ConfigError("--args-json and --kwargs-json are for --entry MODULE:FUNCTION, which is missing")
+        raise ConfigError("--args-json, --kwargs-json and --python are for --entry MODULE:FUNCTION, which is missing")
     return entry or None
 
 

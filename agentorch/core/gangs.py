@@ -6,6 +6,7 @@ Ranks of a node follow each other, so that rank, node rank and rank on the node 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -14,12 +15,15 @@ from agentorch.core.facts import Facts
 from agentorch.core.predicates import Starts, kept_for_other
 from agentorch.model import limits
 from agentorch.model.fleet import Pool, Worker
-from agentorch.model.jobs import Job, Place, Reason
+from agentorch.model.jobs import Attempt, Job, Place, Reason
 
 T = TypeVar("T")
 
 #: A worker, and how many ranks go there.
 Seats = list[tuple[Worker, int]]
+
+#: Of a node that named no address: the machine itself.
+LOOPBACK = "127.0.0.1"
 
 #: Later than any end that is known: somebody in the way named no duration.
 UNKNOWN_MS = 2**62
@@ -113,6 +117,56 @@ def free_port(facts: Facts, node: str) -> int:
         if port not in taken:
             return port
     return 0
+
+
+def environments(facts: Facts, attempt: Attempt) -> list[dict[str, str]]:
+    """How each rank finds the others: in our words, and in those of torchrun
+    (docs.pytorch.org/docs/stable/elastic/run.html), so that a program written for it starts as it is.
+    """
+    ranks = attempt.ranks
+    nodes = [rank.node for rank in ranks]
+    addresses = [_address(facts, node) for node in nodes]
+    shared = {
+        "AGENTORCH_WORLD_SIZE": str(len(ranks)),
+        "AGENTORCH_GANG_NODES": ",".join(nodes),
+        "AGENTORCH_GANG_ADDRESSES": ",".join(addresses),
+        "MASTER_ADDR": addresses[0],
+        "MASTER_PORT": str(attempt.port),
+        "WORLD_SIZE": str(len(ranks)),
+    }
+    order = {node: index for index, node in enumerate(dict.fromkeys(nodes))}
+    sizes = Counter(nodes)
+    there: Counter[str] = Counter()
+    found = []
+    for number, node in enumerate(nodes):
+        own = {
+            "AGENTORCH_RANK": str(number),
+            "RANK": str(number),
+            "LOCAL_RANK": str(there[node]),
+            "LOCAL_WORLD_SIZE": str(sizes[node]),
+            "NODE_RANK": str(order[node]),
+            "GROUP_RANK": str(order[node]),
+        }
+        there[node] += 1
+        found.append(shared | own)
+    return found
+
+
+def _address(facts: Facts, node: str) -> str:
+    known = facts.nodes.get(node)
+    return known.address if known is not None and known.address else LOOPBACK
+
+
+def visible_devices(attempt: Attempt, number: int) -> tuple[str, ...]:
+    """GPUs that a rank sees, where these are more than its own: with one each, those of all ranks on its node.
+
+    Programs written for torchrun pick the GPU whose index is LOCAL_RANK, and NCCL wants to see its neighbours (Ray
+    Train shares them likewise: docs.ray.io, `share_cuda_visible_devices`). With several each, a rank sees its own.
+    """
+    own = attempt.ranks[number]
+    if len(own.devices) != 1:
+        return ()
+    return tuple(device for rank in attempt.ranks if rank.node == own.node for device in rank.devices)
 
 
 def seats_to_keep(facts: Facts, job: Job, pool: Pool) -> tuple[int, Seats] | None:

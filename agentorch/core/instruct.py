@@ -10,18 +10,18 @@ import msgspec
 
 from agentorch.core.facts import Facts
 from agentorch.model import events as ev
-from agentorch.model.jobs import ON_WORKER, JobState
+from agentorch.model.jobs import ON_WORKER, Job, JobState
 
 
 class Launch(msgspec.Struct, frozen=True):
-    """Start the attempt. `JobStarted` must be durable."""
+    """Start the attempt, all ranks of a gang's. `JobStarted` must be durable."""
 
     job: str
     attempt: int
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """Stop the attempt's whole process tree. `JobStopping` must be durable."""
+    """Stop the attempt's whole process tree, on every node of a gang's. `JobStopping` must be durable."""
 
     job: str
     attempt: int
@@ -55,9 +55,18 @@ def instruction(event: ev.Event) -> Instruction | None:
     return None
 
 
-def unfinished(facts: Facts) -> list[tuple[str, int]]:
-    """Attempts that a restart must ask the executors about: (job, number)."""
-    return [(name, facts.jobs[name].attempts_made) for name in facts.running if facts.jobs[name].state in ON_WORKER]
+def unfinished(facts: Facts) -> list[tuple[str, int, int]]:
+    """Attempts, each rank of a gang's, that a restart must ask the executors about: (job, number, rank)."""
+    live = (facts.jobs[name] for name in facts.running if facts.jobs[name].state in ON_WORKER)
+    return [(job.id, job.attempts_made, rank) for job in live for rank in live_ranks(job, job.attempts_made)]
+
+
+def live_ranks(job: Job, attempt: int) -> list[int]:
+    """Ranks of an attempt that have not been reported as ended; [0] when it is no gang's, or not the newest."""
+    newest = job.attempts[-1]
+    if newest.number != attempt or not newest.ranks:
+        return [0]
+    return [number for number, rank in enumerate(newest.ranks) if rank.ended_ms is None]
 
 
 def stops_to_repeat(facts: Facts) -> list[Stop]:

@@ -29,7 +29,7 @@ def build_environment(base: Mapping[str, str], spec: AttemptSpec, directory: str
     A job that could name its own GPUs would take its neighbour's, so the device variables come last, and are set also
     when it has none.
     """
-    devices = ",".join(spec.devices)
+    devices = ",".join(spec.visible or spec.devices)
     return {
         **base,
         "TMPDIR": f"{directory}/{TEMPORARY}",

@@ -29,6 +29,7 @@ class AttemptSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_
     env: dict[str, str] = {}
     workdir: str = ""  # "" = `work/` inside the attempt's directory
     devices: tuple[str, ...] = ()  # GPUs, by UUID: CUDA_VISIBLE_DEVICES is always set, "" for none
+    visible: tuple[str, ...] = ()  # GPUs that a rank of a gang sees, its neighbours' too; () = `devices`
     cpu_milli: int = 1_000
     cores: tuple[int, ...] = ()  # that it is bound to, chosen by the executor; () = any
     memory_bytes: int = 0  # 0 = no limit

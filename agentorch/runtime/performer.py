@@ -7,14 +7,15 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from agentorch.core import gangs
 from agentorch.core.facts import Facts
-from agentorch.core.instruct import AttemptOrder, Launch, Stop, stops_to_repeat, unfinished
+from agentorch.core.instruct import AttemptOrder, Launch, Stop, live_ranks, stops_to_repeat, unfinished
 from agentorch.errors import ExecutorError, Refused, RuntimeStopped
 from agentorch.executors.contract import Executor
 from agentorch.model import commands as cmd
 from agentorch.model import limits
 from agentorch.model.attempts import AttemptPhase, AttemptSpec, AttemptStatus, attempt_id, parse_attempt_id
-from agentorch.model.jobs import Cause, Job
+from agentorch.model.jobs import Attempt, Cause, Job, Rank
 
 if TYPE_CHECKING:
     from agentorch.runtime.loop import Loop
@@ -65,14 +66,13 @@ class Performer:
 
     async def recover(self) -> None:
         """Ask every executor for the truth about each attempt that the ledger believes alive, and report it."""
-        by_executor: dict[str, list[tuple[str, int]]] = {name: [] for name in self.executors}
-        for job, number in unfinished(self.facts):
+        by_executor: dict[str, list[str]] = {name: [] for name in self.executors}
+        for job, number, rank in unfinished(self.facts):
             name = self._executor_of(job)
             if name in by_executor:
-                by_executor[name].append((job, number))
+                by_executor[name].append(attempt_id(job, number, rank))
         for name, attempts in by_executor.items():
-            ids = [attempt_id(job, number) for job, number in attempts]
-            await self._report(await self.executors[name].inspect(ids), recovering=True)
+            await self._report(await self.executors[name].inspect(attempts), recovering=True)
         await self._loop.settled()
         for stop in stops_to_repeat(self.facts):
             self.perform([stop])
@@ -108,15 +108,15 @@ class Performer:
                 return
 
     async def _launch(self, executor: Executor, orders: list[Launch]) -> None:
-        specs = [spec for order in orders if (spec := self._spec(order)) is not None]
-        if not specs:
-            return
-        try:
-            statuses = await executor.launch(specs)
-        except (ExecutorError, OSError) as error:
-            log.warning("launch of %d attempts failed: %s", len(specs), error)
-            statuses = [await self._failed_launch(executor, spec.id, error) for spec in specs]
-        await self._report(statuses)
+        all_specs = [spec for order in orders for spec in self._specs(order)]
+        for start in range(0, len(all_specs), limits.DISPATCH_PER_PASS):
+            specs = all_specs[start : start + limits.DISPATCH_PER_PASS]
+            try:
+                statuses = await executor.launch(specs)
+            except (ExecutorError, OSError) as error:
+                log.warning("launch of %d attempts failed: %s", len(specs), error)
+                statuses = [await self._failed_launch(executor, spec.id, error) for spec in specs]
+            await self._report(statuses)
 
     async def _failed_launch(self, executor: Executor, attempt: str, error: Exception) -> AttemptStatus:
         """A batch failed: each attempt's own truth, so that none is run twice and none is forgotten."""
@@ -131,41 +131,38 @@ class Performer:
             ended_ms=self._loop.now_ms(),
         )
 
-    def _spec(self, order: Launch) -> AttemptSpec | None:
-        """What to run; None when the attempt has been overtaken (cancelled and ended before its launch)."""
+    def _specs(self, order: Launch) -> list[AttemptSpec]:
+        """What to run, each rank of a gang; nothing when the attempt was overtaken (it ended before its launch)."""
         job = self.facts.jobs.get(order.job)
         if job is None or job.attempts_made != order.attempt or job.id not in self.facts.running:
-            return None
+            return []
+        env = {**job.spec.env, **self._environment(job)}
         attempt = job.attempts[-1]
-        spec = job.spec
-        return AttemptSpec(
-            id=attempt_id(job.id, attempt.number),
-            job=job.id,
-            number=attempt.number,
-            worker=attempt.worker,
-            node=attempt.node,
-            command=spec.command,
-            env={**spec.env, **self._environment(job)},
-            workdir=spec.workdir,
-            devices=attempt.devices,
-            cpu_milli=attempt.resources.cpu_milli,
-            memory_bytes=attempt.resources.memory_bytes,
-            timeout_ms=spec.max_duration_ms,
-            grace_ms=spec.grace_ms,
-            stop_signal=spec.checkpoint.signal if spec.checkpoint else "SIGTERM",
-            durable=spec.durable,
-        )
+        if not attempt.ranks:
+            return [_spec(job, 0, attempt, env, ())]
+        return [
+            _spec(job, number, rank, {**env, **more}, gangs.visible_devices(attempt, number))
+            for number, (rank, more) in enumerate(
+                zip(attempt.ranks, gangs.environments(self.facts, attempt), strict=True)
+            )
+            if rank.ended_ms is None
+        ]
 
     async def _stop(self, executor: Executor, orders: list[Stop]) -> None:
         for order in orders:
-            attempt = attempt_id(order.job, order.attempt)
-            try:
-                await executor.stop(attempt, order.cause, order.grace_ms)
-            except (ExecutorError, OSError) as error:
-                # The order stays in the ledger as `stopping`; the next start repeats it. People are told now.
-                await self._loop.ask(
-                    cmd.RaiseAlert(code="stop-failed", text=f"{attempt} could not be stopped: {error}", by="runtime")
-                )
+            job = self.facts.jobs.get(order.job)
+            ranks = [0] if job is None else live_ranks(job, order.attempt)
+            ids = [attempt_id(order.job, order.attempt, rank) for rank in ranks]
+            await asyncio.gather(*(self._stop_one(executor, attempt, order) for attempt in ids))
+
+    async def _stop_one(self, executor: Executor, attempt: str, order: Stop) -> None:
+        try:
+            await executor.stop(attempt, order.cause, order.grace_ms)
+        except (ExecutorError, OSError) as error:
+            # The order stays in the ledger as `stopping`; the next start repeats it. People are told now.
+            await self._loop.ask(
+                cmd.RaiseAlert(code="stop-failed", text=f"{attempt} could not be stopped: {error}", by="runtime")
+            )
 
     # -- reports
 
@@ -200,9 +197,9 @@ class Performer:
 
     def _command(self, status: AttemptStatus, *, recovering: bool) -> cmd.ReportRunning | cmd.ReportEnded | None:
         """What to tell the core; None when it knows already."""
-        job, number, _ = parse_attempt_id(status.id)
+        job, number, rank = parse_attempt_id(status.id)
         if status.phase is AttemptPhase.running:
-            return cmd.ReportRunning(job=job, attempt=number)
+            return cmd.ReportRunning(job=job, attempt=number, rank=rank)
         cause, message = status.cause, status.message
         if status.phase is AttemptPhase.absent:
             if not recovering:
@@ -212,6 +209,7 @@ class Performer:
         return cmd.ReportEnded(
             job=job,
             attempt=number,
+            rank=rank,
             cause=cause or Cause.lost,
             started_ms=status.started_ms,
             ended_ms=status.ended_ms or self._loop.now_ms(),
@@ -219,4 +217,29 @@ class Performer:
             signal=status.signal,
             message=message,
             usage=status.usage,
+            result=status.result,
         )
+
+
+def _spec(job: Job, number: int, place: Attempt | Rank, env: dict[str, str], visible: tuple[str, ...]) -> AttemptSpec:
+    attempt, spec = job.attempts[-1], job.spec
+    return AttemptSpec(
+        id=attempt_id(job.id, attempt.number, number),
+        job=job.id,
+        number=attempt.number,
+        worker=place.worker,
+        node=place.node,
+        rank=number,
+        command=spec.command,
+        entry=spec.entry,
+        env=env,
+        workdir=spec.workdir,
+        devices=place.devices,
+        visible=visible,
+        cpu_milli=attempt.resources.cpu_milli,
+        memory_bytes=attempt.resources.memory_bytes,
+        timeout_ms=spec.max_duration_ms,
+        grace_ms=spec.grace_ms,
+        stop_signal=spec.checkpoint.signal if spec.checkpoint else "SIGTERM",
+        durable=spec.durable,
+    )

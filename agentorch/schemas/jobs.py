@@ -210,6 +210,7 @@ class EntryRequest(Request):
     call: Annotated[str, Field(pattern=rf"^{_DOTTED}:{_DOTTED}$", max_length=1_000)]
     args: list[Any] = Field(default_factory=list)
     kwargs: dict[str, Any] = Field(default_factory=dict)
+    python: Annotated[str, Field(pattern=r"^(/[^\x00]*)?$", max_length=4_096)] = ""  # interpreter, absolute
 
     def to_entry(self) -> EntryPoint:
         """Raises Refused("invalid") for values that the ledger can't keep as they are."""
@@ -221,11 +222,11 @@ class EntryRequest(Request):
             raise Refused(
                 "invalid", f"entry: args and kwargs take more than {limits.ENTRY_ARGS_MAX_BYTES} bytes: pass a file"
             )
-        return EntryPoint(call=self.call, args=tuple(self.args), kwargs=self.kwargs)
+        return EntryPoint(call=self.call, args=tuple(self.args), kwargs=self.kwargs, python=self.python)
 
 
 #: Of a job that has a command.
-_NO_ENTRY = EntryRequest.model_construct(call="", args=[], kwargs={})
+_NO_ENTRY = EntryRequest.model_construct(call="", args=[], kwargs={}, python="")
 
 #: Shared by every job that says nothing of retries: it is frozen, and a copy would cost as much as all the rest.
 _NO_RETRY_REQUEST = RetryRequest()

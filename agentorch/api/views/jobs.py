@@ -136,7 +136,9 @@ def _rank(rank: Rank) -> RankDocument:
 
 
 def entry_document(entry: EntryPoint | None) -> dict[str, Any] | None:
-    return None if entry is None else {"call": entry.call, "args": entry.args, "kwargs": entry.kwargs}
+    if entry is None:
+        return None
+    return {"call": entry.call, "args": entry.args, "kwargs": entry.kwargs, "python": entry.python}
 
 
 def resources_document(resources: Resources) -> dict[str, Any]:

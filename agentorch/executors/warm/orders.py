@@ -41,7 +41,7 @@ def key_of(spec: AttemptSpec) -> Key:
     return Key(
         python=spec.entry.python or sys.executable,
         workdir=spec.workdir,
-        devices=spec.devices,
+        devices=spec.visible or spec.devices,
         memory_bytes=spec.memory_bytes,
         log_quota_bytes=spec.log_quota_bytes,
         stop_signal=spec.stop_signal,
