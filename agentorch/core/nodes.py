@@ -243,3 +243,23 @@ def missing(facts: Facts, executor: str, node_type: str) -> int:
                     rooms.append(Room(sample.cpu_milli, sample.memory_bytes, sample.devices))
                 rooms[at].take(shape)
     return len(rooms) + unknown
+
+
+def failed(times: int) -> str:
+    return "failed" if times == 1 else f"failed {times} times in a row"
+
+
+def shortage(facts: Facts, pool: Pool) -> str:
+    """For people: what the pool's missing workers wait for; "" when none is missing."""
+    spec = pool.spec
+    count = lacking(facts, pool) if spec.elastic else 0
+    if not count:
+        return ""
+    more = f"{count} more {'waits' if count == 1 else 'wait'} for"
+    group = group_of(facts, spec)
+    if group is None:
+        return f"{more} room on the nodes of {spec.executor}"
+    if group.failures:
+        return f"{more} nodes of type {group.type}, which {failed(group.failures)}: {group.error}"
+    there = standing(facts, group.executor, group.type)
+    return f"{more} nodes of type {group.type}: {group.wanted or there} wanted, {there} there"

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from agentorch.core.decide.provisioning import backoff_ms
+from agentorch.core.explain import reason
 from agentorch.core.instruct import Resize, resizes_to_repeat
+from agentorch.core.nodes import shortage
 from agentorch.errors import Refused
 from agentorch.model import commands as cmd
 from agentorch.model import limits
@@ -57,6 +59,23 @@ def test_a_failed_order_backs_off_and_ends_in_a_pause(cluster: Cluster) -> None:
     world.ask(cmd.PausePool(pool="cpu", paused=False, by="op"))
     world.tick()
     assert cluster.orders()[-1].nodes == 2, "a person lets it try again"
+
+
+def test_a_job_says_what_its_pool_waits_for(cluster: Cluster) -> None:
+    world = cluster.world
+    cluster.pool(workers=1)
+    job = world.job(world.submit(cpus=4))
+    found = reason(world.state, job, world.now_ms)
+    assert found is not None
+    assert found[1].endswith(
+        "0 of 0 workers take work, 0 of them empty; 1 more waits for nodes of type big: 1 wanted, 0 there"
+    )
+    cluster.fail()
+    found = reason(world.state, job, world.now_ms)
+    assert found is not None
+    assert found[1].endswith("1 more waits for nodes of type big, which failed 1 times in a row: no quota")
+    cluster.pool("any", node_type="*")
+    assert shortage(world.facts, world.facts.pools["any"]) == "1 more waits for room on the nodes of ray"
 
 
 def test_a_pool_with_workers_makes_do_with_them(cluster: Cluster) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from agentorch.core.facts import Facts
 from agentorch.core.fit import describe
-from agentorch.core.nodes import asks_for_nodes, group_key, lacking, missing, pools_of, standing, too_big
+from agentorch.core.nodes import asks_for_nodes, failed, group_key, lacking, missing, pools_of, standing, too_big
 from agentorch.core.turn import Turn
 from agentorch.model import commands as cmd
 from agentorch.model import events as ev
@@ -87,7 +87,7 @@ def fail(turn: Turn, executor: str, node_type: str, error: str, kept: tuple[str,
         )
     )
     most = facts.settings.pool_failed_starts_pause
-    why = f"G12: nodes of type {node_type} failed {failures} times in a row: {error}"[: limits.REASON_MAX_CHARS]
+    why = f"G12: nodes of type {node_type} {failed(failures)}: {error}"[: limits.REASON_MAX_CHARS]
     short = [pool for pool in pools_of(facts, executor, node_type) if not pool.paused and lacking(facts, pool)]
     if failures >= most:
         for pool in short:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentorch.core import fit
 from agentorch.core.guardrails.case import Case, allow, deny, seconds
 from agentorch.core.guardrails.selection import may_go_to
-from agentorch.core.nodes import group_of
+from agentorch.core.nodes import failed, group_of
 from agentorch.model import limits
 from agentorch.model.jobs import TIER_RANK, Job, JobState, Tier
 from agentorch.model.proposals import Cordon, Note, Reroute, Reschedule
@@ -101,8 +101,7 @@ def poison(case: Case) -> Note | None:
             wait = seconds(group.retry_ms - case.now_ms)
             return deny(
                 "G12",
-                f"nodes of type {group.type} failed {group.failures} times in a row: {group.error}; "
-                f"tried again in {wait}",
+                f"nodes of type {group.type} {failed(group.failures)}: {group.error}; tried again in {wait}",
             )
     job = case.job
     if job is None:
