@@ -21,6 +21,7 @@ from agentorch.api.views.fleet import (
     budget_document,
     device_document,
     key_document,
+    missing_devices,
     node_document,
     pool_document,
     tenant_document,
@@ -28,8 +29,18 @@ from agentorch.api.views.fleet import (
 )
 from agentorch.errors import Refused
 from agentorch.model import limits
-from agentorch.model.commands import AddKey, ConfigureTenant, CordonWorker, PausePool, RevokeKey, ScalePool
+from agentorch.model.commands import (
+    AddKey,
+    ConfigureTenant,
+    CordonWorker,
+    PausePool,
+    RepairDevice,
+    RepairWorker,
+    RevokeKey,
+    ScalePool,
+)
 from agentorch.model.fleet import ApiKey, Role, TenantSpec
+from agentorch.model.observation import DeviceSample
 from agentorch.model.units import parse_usd_micros
 from agentorch.schemas.documents import (
     BudgetDocument,
@@ -90,20 +101,46 @@ async def list_workers(request: Request, caller: FleetReader) -> list[WorkerDocu
 @router.patch("/v1/workers/{name}")
 async def patch_worker(request: Request, name: Name, body: WorkerPatch, caller: Admin) -> WorkerDocument:
     """Cordon: nothing new is placed here, what runs goes on. Uncordon takes it back."""
+    command = CordonWorker(worker=name, cordoned=body.cordoned, by=caller.by, reason=body.reason)
+    return await _changed_worker(request, command, caller)
+
+
+@router.post("/v1/workers/{name}/repair")
+async def repair_worker(request: Request, name: Name, caller: Admin) -> WorkerDocument:
+    """Somebody looked at this worker and answers for it: it and its devices take work again, whatever took them out,
+    and their cordons are forgotten."""
+    return await _changed_worker(request, RepairWorker(worker=name, by=caller.by), caller)
+
+
+async def _changed_worker(request: Request, command: CordonWorker | RepairWorker, caller: Caller) -> WorkerDocument:
     source = services_of(request).source
-    await source.ask(CordonWorker(worker=name, cordoned=body.cordoned, by=caller.by, reason=body.reason))
+    await source.ask(command)
     state = await source.view()
-    if name not in state.facts.workers:
-        raise Refused("not_found", f"there is no worker {name!r}")
-    return worker_document(state, state.facts.workers[name], caller)
+    if command.worker not in state.facts.workers:
+        raise Refused("not_found", f"there is no worker {command.worker!r}")
+    return worker_document(state, state.facts.workers[command.worker], caller)
 
 
 @router.get("/v1/devices")
 async def list_devices(request: Request, caller: FleetReader) -> list[DeviceDocument]:
     """The newest sample of each device with its age, and the utilisation of its past."""
     source = services_of(request).source
+    state = await source.view()
+    samples = source.devices()
+    found = [*samples, *missing_devices(state, samples)]
     now_ms = source.now_ms()
-    return [device_document(one, now_ms, source.device_history(one.id)) for one in source.devices()]
+    return [device_document(state, one, now_ms, source.device_history(one.id)) for one in found]
+
+
+@router.post("/v1/devices/{name}/repair")
+async def repair_device(request: Request, name: Name, caller: Admin) -> DeviceDocument:
+    """Somebody looked at this device and answers for it: it takes work again, and its cordons are forgotten."""
+    source = services_of(request).source
+    await source.ask(RepairDevice(device=name, by=caller.by))
+    state = await source.view()
+    listed = {sample.id: sample for sample in source.devices()}
+    sample = listed.get(name, DeviceSample(id=name, kind="gpu", error="not listed any more"))
+    return device_document(state, sample, source.now_ms(), source.device_history(name))
 
 
 @router.get("/v1/tenants")

@@ -42,6 +42,14 @@ class FleetCalls:
         body = {"cordoned": cordoned, "reason": reason}
         return await self.wire.ask(WorkerDocument, "PATCH", f"/v1/workers/{segment(worker)}", body=body)
 
+    async def repair(self, worker: str, /) -> WorkerDocument:
+        """Answer for a worker and its devices: they take work again."""
+        return await self.wire.ask(WorkerDocument, "POST", f"/v1/workers/{segment(worker)}/repair")
+
+    async def repair_device(self, device: str, /) -> DeviceDocument:
+        """Answer for one device, also for one that is of no worker now."""
+        return await self.wire.ask(DeviceDocument, "POST", f"/v1/devices/{segment(device)}/repair")
+
     async def devices(self) -> list[DeviceDocument]:
         return await self.wire.ask_list(DeviceDocument, "GET", "/v1/devices")
 

@@ -43,6 +43,7 @@ class AttemptDocument(Document):
     memory_peak_bytes: int = 0
     cost_usd: float = 0.0
     cost_known: bool = True  # False: it ran at an unknown price, and `cost_usd` leaves that part out
+    energy_j: float | None = None  # that its GPUs drew; None: unknown, or it had none
 
 
 class ReasonDocument(Document):
@@ -79,6 +80,7 @@ class JobDocument(Document):
     run_s: float = 0.0
     cost_usd: float = 0.0
     cost_known: bool = True  # False: an attempt ran at an unknown price, and `cost_usd` leaves it out
+    energy_j: float | None = None  # that its GPUs drew in all ended attempts; None: unknown for one, or it had none
     progress_percent: float | None = None
     progress_message: str = ""
     checkpoint_at: float | None = None
@@ -199,9 +201,23 @@ class DeviceDocument(Document):
     temperature_c: float | None = None
     power_watts: float | None = None
     power_limit_watts: float | None = None
-    pressure_percent: float | None = None
+    pressure_percent: float | None = None  # share of time in which something waited, of the processors
+    memory_pressure_percent: float | None = None
+    io_pressure_percent: float | None = None
+    temperature_limit_c: float | None = None  # at which it slows itself down
+    energy_j: float | None = None  # drawn since its driver was loaded
+    throttled: list[str] | None = None  # why its clocks are held down
+    ecc_uncorrected: int | None = None  # memory errors since its last reset
+    rows_pending: bool | None = None
+    rows_failed: bool | None = None
+    xid_count: int | None = None  # errors that its driver reported since it is watched
+    xids: list[int] = []  # the newest of them
     parent: str = ""
     error: str = ""
+    health: str = "ok"  # ok | suspect | cordoned | broken; nothing new is placed on it unless it is ok
+    health_reason: str = ""
+    health_evidence: str = ""
+    health_since: float | None = None
     history: list[tuple[float, float | None]] = []  # (time, utilisation)
 
 
@@ -212,10 +228,14 @@ class WorkerDocument(Document):
     state: str  # up | retiring | down
     cordoned: bool = False
     cordon_reason: str = ""
+    cordoned_by: str = ""
+    health: str = "ok"  # ok | suspect | cordoned | broken: what telemetry and failures say of it
+    health_reason: str = ""
     cpus: float
     memory_bytes: int
     gpus: int
     devices: list[str] = []
+    devices_out: dict[str, str] = {}  # those that take no work, and why
     free_cpus: float
     free_memory_bytes: int
     free_gpus: int
@@ -276,6 +296,8 @@ class PoolDocument(Document):
     provisioning_failures: int = 0  # in a row
     provisioning_error: str = ""
     provisioning_retry_s: float = 0.0  # until nodes are asked for again
+    power_cap_watts: int | None = None
+    power_watts: int | None = None  # of a pool with a cap, rounded up to a tenth of it; None = unknown
 
 
 class TenantDocument(Document):

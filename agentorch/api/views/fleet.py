@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agentorch.api.access import Caller
+from agentorch.core.health import health_of, why_unhealthy
 from agentorch.core.observe import pool_facts, tenant_facts
 from agentorch.core.state import State
 from agentorch.model.fleet import ApiKey, Node, Pool, Tenant, Worker
@@ -55,6 +58,8 @@ def pool_document(state: State, pool: Pool, now_ms: int) -> PoolDocument:
         provisioning_failures=facts.provisioning_failures,
         provisioning_error=facts.provisioning_error,
         provisioning_retry_s=facts.provisioning_retry_s,
+        power_cap_watts=spec.power_cap_watts,
+        power_watts=pool.power.watts,
     )
 
 
@@ -81,7 +86,7 @@ def node_document(state: State, node: Node) -> NodeDocument:
 
 def worker_document(state: State, worker: Worker, caller: Caller) -> WorkerDocument:
     """Jobs of tenants that the caller does not see are left out."""
-    jobs = state.facts.jobs
+    jobs, faults = state.facts.jobs, state.facts.device_faults
 
     def visible(name: str) -> bool:
         return name in jobs and caller.sees(jobs[name].tenant)
@@ -93,10 +98,14 @@ def worker_document(state: State, worker: Worker, caller: Caller) -> WorkerDocum
         state=worker.state,
         cordoned=worker.cordoned,
         cordon_reason=worker.cordon_reason,
+        cordoned_by=worker.cordoned_by,
+        health=health_of(state.facts, worker),
+        health_reason=why_unhealthy(state.facts, worker),
         cpus=worker.shape.cpu_milli / 1000,
         memory_bytes=worker.shape.memory_bytes,
         gpus=worker.shape.gpus,
         devices=list(worker.devices),
+        devices_out={name: faults[name].reason for name in worker.devices if name in faults},
         free_cpus=worker.free_cpu_milli / 1000,
         free_memory_bytes=worker.free_memory_bytes,
         free_gpus=len(worker.free_devices),
@@ -105,7 +114,19 @@ def worker_document(state: State, worker: Worker, caller: Caller) -> WorkerDocum
     )
 
 
-def device_document(sample: DeviceSample, now_ms: int, history: list[DeviceSample]) -> DeviceDocument:
+def missing_devices(state: State, samples: Sequence[DeviceSample]) -> list[DeviceSample]:
+    """Devices that something is wrong with and that no probe lists any more: nothing else is known of them."""
+    listed = {sample.id for sample in samples}
+    known = state.facts.devices
+    return [
+        DeviceSample(id=name, kind="gpu", node=known[name].node if name in known else "", error="not listed any more")
+        for name in state.facts.device_faults
+        if name not in listed
+    ]
+
+
+def device_document(state: State, sample: DeviceSample, now_ms: int, history: list[DeviceSample]) -> DeviceDocument:
+    fault = state.facts.device_faults.get(sample.id)
     return DeviceDocument(
         id=sample.id,
         kind=sample.kind,
@@ -119,6 +140,20 @@ def device_document(sample: DeviceSample, now_ms: int, history: list[DeviceSampl
         power_watts=sample.power_watts,
         power_limit_watts=sample.power_limit_watts,
         pressure_percent=sample.pressure_percent,
+        memory_pressure_percent=sample.memory_pressure_percent,
+        io_pressure_percent=sample.io_pressure_percent,
+        temperature_limit_c=sample.temperature_limit_c,
+        energy_j=None if sample.energy_mj is None else sample.energy_mj / 1000,
+        throttled=None if sample.throttled is None else list(sample.throttled),
+        ecc_uncorrected=sample.ecc_uncorrected,
+        rows_pending=sample.rows_pending,
+        rows_failed=sample.rows_failed,
+        xid_count=sample.xid_count,
+        xids=list(sample.xids),
+        health="ok" if fault is None else fault.state,
+        health_reason="" if fault is None else fault.reason,
+        health_evidence="" if fault is None else fault.evidence,
+        health_since=None if fault is None else seconds(fault.since_ms),
         parent=sample.parent,
         error=sample.error,
         history=[(seconds(one.at_ms), one.utilization_percent) for one in history],

@@ -65,7 +65,7 @@ def snapshot_document(
         pools=pools[:ROWS_MAX],
         workers=[worker_document(state, worker, caller) for worker in _first(facts.workers, ROWS_MAX)],
         devices=[
-            device_document(one, now_ms, source.device_history(one.id)[-DEVICE_HISTORY_POINTS:])
+            device_document(state, one, now_ms, source.device_history(one.id)[-DEVICE_HISTORY_POINTS:])
             for one in devices[:ROWS_MAX]
         ],
         tenants=[tenant_document(tenant) for tenant in tenants[:ROWS_MAX]],

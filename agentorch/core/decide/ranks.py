@@ -84,7 +84,9 @@ def _whole(job: Job, command: cmd.ReportEnded) -> cmd.ReportEnded:
 
 def _sum(ranks: tuple[Rank, ...]) -> Usage:
     """Time of all, and the highest peak of one: peaks of different times and nodes add up to nothing."""
+    energies = [rank.usage.energy_mj for rank in ranks if rank.usage.energy_mj is not None]
     return Usage(
         cpu_ms=sum(rank.usage.cpu_ms for rank in ranks),
         memory_peak_bytes=max(rank.usage.memory_peak_bytes for rank in ranks),
+        energy_mj=sum(energies) if len(energies) == len(ranks) else None,
     )
