@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from agentorch.errors import ExecutorError, NodeUnreachable, ProvisioningError
-from agentorch.executors.remote import frames
 from agentorch.executors.remote.agent_main import EXIT, LOCK, SOCKET
-from agentorch.executors.remote.frames import Question, Reply
+from agentorch.executors.remote.line import Line, Streams
 from agentorch.executors.remote.transport import Member
 
 _BOOK: Final = "nodes.json"
@@ -38,7 +37,7 @@ class PipeTransport:
         self._book = directory / _BOOK
         self._next = 1
         self._types: dict[str, str] = {}  # node -> type
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, Line] = {}
 
     async def open(self) -> None:
         try:
@@ -59,7 +58,7 @@ class PipeTransport:
     async def call(self, node: str, method: str, body: bytes, timeout_s: float) -> bytes:
         if node not in self._types:
             raise NodeUnreachable(f"node {node} is not there any more")
-        line = self._lines.setdefault(node, _Line(self.root_of(node), node))
+        line = self._lines.setdefault(node, Line(partial(_connect, self.root_of(node), node)))
         try:
             async with asyncio.timeout(timeout_s):
                 return await line.ask(method, body)
@@ -114,69 +113,20 @@ class PipeTransport:
         temporary.rename(self._book)
 
 
-class _Line:
-    """The connection to one agent, made when it is needed. Raises OSError while there is none."""
+async def _connect(root: Path, node: str) -> Streams:
+    try:
+        return await _open(root)
+    except (FileNotFoundError, ConnectionRefusedError):
+        await asyncio.to_thread(_start_agent, root, node)
+        return await _open(root)
 
-    def __init__(self, root: Path, node: str) -> None:
-        self._root = root
-        self._node = node
-        self._connecting = asyncio.Lock()
-        self._writer: asyncio.StreamWriter | None = None
-        self._reading: asyncio.Task[None] | None = None
-        self._replies: dict[int, asyncio.Future[bytes]] = {}
-        self._numbers = itertools.count()
 
-    async def ask(self, method: str, body: bytes) -> bytes:
-        async with self._connecting:
-            if self._writer is None:
-                await self._connect()
-        assert self._writer is not None
-        number = next(self._numbers)
-        reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._replies[number] = reply
-        try:
-            frames.write(self._writer, Question(number, method, body))
-            return await reply
-        finally:
-            self._replies.pop(number, None)
-
-    async def close(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
-
-    async def _connect(self) -> None:
-        try:
-            reader, writer = await self._open()
-        except (FileNotFoundError, ConnectionRefusedError):
-            await asyncio.to_thread(_start_agent, self._root, self._node)
-            reader, writer = await self._open()
-        self._writer = writer
-        self._reading = asyncio.create_task(self._read(reader, writer))
-
-    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        directory = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            return await asyncio.open_unix_connection(f"/proc/self/fd/{directory}/{SOCKET}")
-        finally:
-            os.close(directory)
-
-    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        why: Exception = ConnectionError("the connection was closed")
-        try:
-            while True:
-                reply = await frames.read(reader, Reply)
-                waiting = self._replies.get(reply.number)
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(reply.body)
-        except OSError as error:
-            why = error
-        finally:
-            self._writer = None
-            writer.close()
-            for waiting in self._replies.values():
-                if not waiting.done():
-                    waiting.set_exception(why)
+async def _open(root: Path) -> Streams:
+    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return await asyncio.open_unix_connection(f"/proc/self/fd/{directory}/{SOCKET}")
+    finally:
+        os.close(directory)
 
 
 def _start_agent(root: Path, node: str) -> None:
