@@ -6,6 +6,7 @@ import msgspec
 
 from agentorch.core import fairshare, fit, gangs
 from agentorch.core.facts import Facts
+from agentorch.core.health import out_of_health
 from agentorch.core.nodes import shortage
 from agentorch.core.placement import NEARNESS, job_obstacle, pool_obstacle, workers_in
 from agentorch.core.predicates import JOB_PREDICATES, POOL_PREDICATES
@@ -75,9 +76,8 @@ def _room_text(facts: Facts, job: Job, pool: Pool, answer: Reason) -> str:
         f"waits for {fit.describe_job(job)} in {pool.spec.name}: "
         f"{len(usable)} of {len(workers)} workers take work, {idle} of them empty"
     )
-    missing = shortage(facts, pool)
-    if missing:
-        text += f"; {missing}"
+    for why in (shortage(facts, pool), out_of_health(facts, workers)):
+        text += f"; {why}" if why else ""
     if job.spec.gang == 1:
         return text
     return f"{text}; there is room for {gangs.room(facts, job, pool)} of {job.spec.gang} ranks"

@@ -157,6 +157,16 @@ def why_unhealthy(facts: Facts, worker: Worker) -> str:
     return taken_out or worker.suspect or out or failing or "its node is down"
 
 
+def out_of_health(facts: Facts, workers: list[Worker]) -> str:
+    """Which of these workers' devices, or which of them, take nothing new for their health; "" when all do."""
+    faults = [facts.device_faults[one] for worker in workers for one in worker.devices if one in facts.device_faults]
+    if faults:
+        more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+        return f"a GPU is {faults[0].state}: {faults[0].reason}{more}"
+    odd = [worker for worker in workers if worker.suspect or worker.cordoned_by == HEALTH]
+    return f"{odd[0].id}: {odd[0].suspect or odd[0].cordon_reason}" if odd else ""
+
+
 def health_of(facts: Facts, worker: Worker) -> HealthState:
     """What health says of the worker as a whole."""
     if worker.cordoned and worker.cordoned_by == HEALTH:

@@ -228,6 +228,19 @@ def test_a_gpu_that_vanished_is_waited_for_after_a_restart_and_then_suspect() ->
     assert ward.facts.device_faults["GPU-gpu-0"].reason == "it is not listed any more"
 
 
+def test_what_went_away_with_its_node_is_forgotten_and_a_fault_that_lasts_is_not() -> None:
+    ward = Ward(workers=2)
+    ward.sick("GPU-gpu-0", temperature_c=99.0)
+    ward.sick("GPU-gpu-1", ecc_uncorrected=1)
+    ward.look()
+    ward.pool("cpu", workers=1)
+    ward.ask(cmd.ScalePool(pool="gpu", workers=0, by="ann"))
+    ward.tick(1)
+    ward.samples.clear()
+    ward.look(3600)
+    assert list(ward.facts.device_faults) == ["GPU-gpu-1"]
+
+
 def test_gpus_that_nobody_ever_sampled_are_not_judged() -> None:
     ward = Ward()
     ward.pool("dark", workers=1, gpus=1)
@@ -257,7 +270,9 @@ def test_a_worker_goes_on_with_its_other_gpus() -> None:
     job, big = ward.submit(gpus=1), ward.submit(gpus=2)
     assert ward.schedule() == [job]
     assert ward.job(job).attempts[-1].devices == ("GPU-gpu-1",)
-    assert reason(ward.state, ward.job(big), ward.now_ms) is not None
+    found = reason(ward.state, ward.job(big), ward.now_ms)
+    assert found is not None
+    assert "a GPU is cordoned: 1 more memory errors" in found[1]
     ward.end(job)
     assert worker.free_devices == ["GPU-gpu-1"]
     ward.sick("GPU-gpu-1", ecc_uncorrected=1)

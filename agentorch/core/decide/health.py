@@ -6,7 +6,7 @@ the two it is seen again. A worker that a person cordoned is left to people.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from agentorch.core import health, power
@@ -35,6 +35,7 @@ def report_health(turn: Turn, command: cmd.ReportHealth) -> None:
     _halt(turn, health.halt_reason(turn.facts, lasting))
     for device, one in seen.items():
         _judge_device(turn, device, one)
+    _forget(turn, seen)
     for sample in samples.values():
         _count(turn, sample)
     pressed = _pressure(turn.facts, command.samples)
@@ -80,6 +81,13 @@ def _seen(facts: Facts, samples: dict[str, DeviceSample], name: str, now_ms: int
         fault = facts.device_faults.get(name)
         found.extend(health.device_signs(whole, facts.devices.get(whole.id), fault, facts.settings))
     return health.gravest(found)
+
+
+def _forget(turn: Turn, seen: Collection[str]) -> None:
+    """A device that nobody lists any more and no worker has went away with its node: only what lasts is remembered."""
+    for device, fault in list(turn.facts.device_faults.items()):
+        if device not in seen and fault.sign in TRANSIENT:
+            _judged(turn, device, HealthState.ok, Seen(fault.sign, fault.reason, fault.evidence))
 
 
 def _count(turn: Turn, sample: DeviceSample) -> None:
