@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from agentorch.errors import NodeUnreachable
-from agentorch.executors.slurm.batch import job_name, submission
+from agentorch.executors.slurm.batch import submission
 from agentorch.executors.slurm.executor import SlurmExecutor
+from agentorch.executors.slurm.names import job_name
 from agentorch.executors.slurm.tools import SlurmTools
 from agentorch.model.attempts import AttemptPhase
 from agentorch.model.fleet import NodeState

@@ -31,11 +31,6 @@ class Submission(NamedTuple):
     arguments: list[str]
 
 
-def job_name(root_name: str, attempt: str) -> str:
-    """What the job is called: unique on the cluster, and the way to find it again."""
-    return f"agentorch-{root_name}-{attempt}"
-
-
 def script(options: SlurmOptions, *arguments: str, bootstrap: str = _BOOTSTRAP, flags: Sequence[str] = ("-S",)) -> str:
     """A script that becomes the Python program `bootstrap`, given the source root and these arguments."""
     command = [options.python, "-I", *flags, "-c", bootstrap, SOURCE_ROOT, *arguments]

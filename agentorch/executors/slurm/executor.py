@@ -20,8 +20,9 @@ from agentorch.executors.batches import Batcher
 from agentorch.executors.environment import default_environment
 from agentorch.executors.look import Found, Sight
 from agentorch.executors.records import STREAMS
-from agentorch.executors.slurm.batch import Submission, job_name, submission
+from agentorch.executors.slurm.batch import Submission, submission
 from agentorch.executors.slurm.doubt import Watch, cause_of, is_over
+from agentorch.executors.slurm.names import job_name
 from agentorch.executors.slurm.nodes import SlurmNodes
 from agentorch.executors.slurm.options import SlurmOptions
 from agentorch.executors.slurm.store import Grave, SharedStore

@@ -13,16 +13,15 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from agentorch.executors.attempt_dir import AttemptDirectory, write_whole
+from agentorch.executors.attempt_dir import AttemptDirectory
 from agentorch.executors.look import Found, Sight, status_of, unseen_verdict
 from agentorch.executors.records import STARTED, STOP, VERDICT, LaunchRecord, StopRecord, VerdictRecord
 from agentorch.executors.slurm.guard import ENDED
+from agentorch.executors.slurm.names import own_name
 from agentorch.executors.store import AttemptStore, StopRequest
 from agentorch.model.attempts import AttemptPhase, AttemptSpec, AttemptStatus
 from agentorch.model.jobs import Cause
 
-_NAME: Final = ".name"
-_NAME_BYTES: Final = 5
 #: In the attempt directory, durable before the batch job is asked for: from then on Slurm may know of it.
 SUBMITTED: Final = "submitted"
 
@@ -43,10 +42,7 @@ class SharedStore(AttemptStore):
     def open(self, epoch: int) -> None:
         super().open(epoch)
         (self.root / ENDED).mkdir(mode=0o700, exist_ok=True)
-        path = self.root / _NAME
-        if not path.exists():  # made once: whoever opens a root has it for itself
-            write_whole(self._root_fd, _NAME, os.urandom(_NAME_BYTES).hex().encode(), durable=True)
-        self.name = path.read_text(encoding="ascii")
+        self.name = own_name(self.root)
 
     def check_epoch(self) -> None:
         """Raises ExecutorError if a newer epoch has opened the root."""
