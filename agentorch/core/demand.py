@@ -44,10 +44,13 @@ def jobs_per_worker(shape: Resources, need: Resources) -> int:
 
 def first_pool(facts: Facts, job: Job) -> str:
     """The pool that a queued job waits for first: the cheapest that may take it, rather one that is not paused."""
-    fitting = [
-        name for name in fit.candidate_pools(facts, job) if fit.could_fit(facts.pools[name].spec.shape, job.resources)
-    ]
+    fitting = [name for name in fit.candidate_pools(facts, job) if _fits(facts.pools[name].spec, job)]
     return next((name for name in fitting if not facts.pools[name].paused), fitting[0] if fitting else "")
+
+
+def _fits(spec: PoolSpec, job: Job) -> bool:
+    """By the size of a worker; and of the pool, where the job needs several workers at once."""
+    return fit.could_fit(spec.shape, job.resources) and (job.spec.gang == 1 or fit.could_hold(spec, job))
 
 
 def standing_workers(facts: Facts, pool: Pool) -> list[Worker]:
@@ -80,9 +83,9 @@ class _Measure:
 
     def demand(self) -> Demand:
         self.count_running()
-        first: dict[tuple[Resources, Constraints, str], str] = {}
+        first: dict[tuple[Resources, Constraints, str, int], str] = {}
         for head, count in self.lines:
-            kind = (head.resources, head.spec.constraints, head.route_pool)
+            kind = (head.resources, head.spec.constraints, head.route_pool, head.spec.gang)
             if kind not in first:
                 first[kind] = first_pool(self.facts, head)
             self.queued[first[kind]] += count
@@ -95,9 +98,10 @@ class _Measure:
         sizes: Counter[tuple[str, Resources, Resources]] = Counter()
         for name in self.facts.running:
             attempt = self.facts.jobs[name].attempts[-1]
-            worker = self.facts.workers.get(attempt.worker)
-            if worker is not None:
-                sizes[attempt.pool, worker.shape, attempt.resources] += 1
+            for member in attempt.members:
+                worker = self.facts.workers.get(member.worker)
+                if worker is not None:
+                    sizes[attempt.pool, worker.shape, attempt.resources] += 1
         per_worker: Counter[tuple[str, int]] = Counter()
         for (pool, shape, resources), count in sizes.items():
             per_worker[pool, max(1, jobs_per_worker(shape, resources))] += count
@@ -130,12 +134,14 @@ class _Measure:
     def fill(self, head: Job, count: int, spec: PoolSpec) -> int:
         """Add as many of the line as this pool could ever hold beside what is counted already; returns how many."""
         at_once = jobs_per_worker(spec.shape, head.resources)
-        taken = min(count, max(0, WHOLE * spec.max_workers - self.load[spec.name]) * at_once // WHOLE)
+        ranks = max(0, WHOLE * spec.max_workers - self.load[spec.name]) * at_once // WHOLE
+        taken = min(count, ranks // head.spec.gang)
         self.add(head, taken, spec)
         return taken
 
     def add(self, head: Job, count: int, spec: PoolSpec) -> None:
-        self.load[spec.name] += -(-WHOLE * count // jobs_per_worker(spec.shape, head.resources))
+        ranks = count * head.spec.gang
+        self.load[spec.name] += -(-WHOLE * ranks // jobs_per_worker(spec.shape, head.resources))
 
     def within_quota(self, head: Job, count: int) -> int:
         tenant = self.facts.tenants[head.tenant]

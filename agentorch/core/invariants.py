@@ -22,6 +22,7 @@ def breaches(state: State) -> list[str]:
         *_tenants(facts),
         *_queue(state),
         *_pools(facts),
+        *_gangs(facts),
         *_nodes(facts),
         *_proposals(facts),
     ]
@@ -144,6 +145,23 @@ def _nodes(facts: Facts) -> list[str]:
                 out.append(f"node {node.id} is overfull: {room.cpu_milli}m cpu, {room.memory_bytes} bytes")
         if node.released and node.workers:
             out.append(f"node {node.id} was let go with {len(node.workers)} workers on it")
+    return out
+
+
+def _gangs(facts: Facts) -> list[str]:
+    """Each gang that lives meets at a port of its own on its first node."""
+    out = []
+    ports: dict[str, list[int]] = {}
+    for name in facts.running:
+        attempt = facts.jobs[name].attempts[-1]
+        if attempt.ranks and len(attempt.ranks) != facts.jobs[name].spec.gang:
+            out.append(f"{name} runs {len(attempt.ranks)} ranks of {facts.jobs[name].spec.gang}")
+        if attempt.port:
+            ports.setdefault(attempt.node, []).append(attempt.port)
+    for node, taken in ports.items():
+        if sorted(taken) != sorted(facts.ports.get(node, ())) or len(set(taken)) != len(taken):
+            out.append(f"gangs on {node} meet at {sorted(taken)}, taken are {sorted(facts.ports.get(node, ()))}")
+    out.extend(f"ports of {node} are taken by nobody" for node in facts.ports if node not in ports)
     return out
 
 

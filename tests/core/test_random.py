@@ -37,6 +37,7 @@ def submit(world: World, rng: random.Random) -> None:
         rng.choice(["rich", "poor", "small"]),
         cpus=rng.choice([0.5, 1, 2, 4]),
         gpus=rng.choice([0, 0, 0, 1, 4]),
+        gang=rng.choice([1, 1, 1, 2, 3, 8]),
         tier=rng.choice(list(Tier)),
         priority=rng.randint(0, 100),
         retry=retry,
@@ -60,9 +61,13 @@ def report(world: World, rng: random.Random) -> None:
     name = rng.choice(running)
     if rng.random() < 0.5:
         world.running(name)
+        return
+    cause = rng.choice(CAUSES)
+    code = 0 if cause is Cause.completed else 1
+    if rng.random() < 0.5:
+        world.end(name, cause, code)
     else:
-        cause = rng.choice(CAUSES)
-        world.end(name, cause, 0 if cause is Cause.completed else 1)
+        world.end_rank(name, rng.randrange(len(world.job(name).attempts[-1].members)), cause, exit_code=code)
 
 
 def elapse(world: World, rng: random.Random) -> None:

@@ -85,17 +85,28 @@ class World:
         return found
 
     def running(self, name: str) -> None:
-        self.ask(cmd.ReportRunning(job=name, attempt=self.job(name).attempts_made))
+        """All ranks of it."""
+        for attempt in self.job(name).attempts[-1:]:
+            for rank in range(len(attempt.members)):
+                self.ask(cmd.ReportRunning(job=name, attempt=attempt.number, rank=rank))
 
     def end(self, name: str, cause: Cause = Cause.completed, exit_code: int | None = 0, **report: Any) -> None:
+        """All ranks of it that have not ended."""
+        attempt = self.job(name).attempts[-1]
+        for rank, member in enumerate(attempt.members):
+            if member.ended_ms is None:
+                self.end_rank(name, rank, cause, exit_code=exit_code, **report)
+
+    def end_rank(self, name: str, rank: int, cause: Cause = Cause.completed, **report: Any) -> None:
+        attempt = self.job(name).attempts[-1]
         self.ask(
             cmd.ReportEnded(
                 job=name,
-                attempt=self.job(name).attempts_made,
+                attempt=attempt.number,
+                rank=rank,
                 cause=cause,
-                started_ms=self.job(name).attempts[-1].started_ms,
+                started_ms=attempt.members[rank].started_ms,
                 ended_ms=self.now_ms,
-                exit_code=exit_code,
                 **report,
             )
         )
