@@ -123,6 +123,7 @@ PROVISION_TIMEOUT_MS: Final = 5 * MINUTE_MS  # from asking for nodes to the firs
 PROVISION_BACKOFF_MS: Final = 10 * SECOND_MS  # after the first failure; doubles with each further one
 PROVISION_BACKOFF_CAP_MS: Final = 10 * MINUTE_MS
 NODES_POLL_MS: Final = 2 * SECOND_MS  # how often executors are asked for their nodes
+NODES_AWAITED_POLL_MS: Final = SECOND_MS // 2  # while nodes are to come or to go
 NODE_UNLISTED_MS: Final = 10 * SECOND_MS  # not listed for so long: gone. After a restart some answer late
 OBSERVED_NODES_MAX: Final = 200
 
@@ -170,7 +171,7 @@ assert SHRINK_WINDOW_MS < SHRINK_AFTER_GROWTH_MS
 assert NEED_GAP_BUCKETS < NEED_BUCKETS
 assert OBSERVATIONS_KEPT <= DECISIONS_KEPT
 assert PROVISION_BACKOFF_MS < PROVISION_BACKOFF_CAP_MS
-assert NODES_POLL_MS < NODE_UNLISTED_MS < STALE_REMOTE_MS
+assert NODES_AWAITED_POLL_MS < NODES_POLL_MS < NODE_UNLISTED_MS < STALE_REMOTE_MS
 assert PAGE_DEFAULT <= PAGE_MAX
 assert STALE_LOCAL_MS < STALE_REMOTE_MS
 assert LEASE_SPARE_MS < LEASE_MARGIN_MS < LEASE_MS <= LEASE_MAX_MS <= LAUNCH_LATE_MS

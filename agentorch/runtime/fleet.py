@@ -75,11 +75,18 @@ class Fleet:
     async def _watch(self, name: str) -> None:
         try:
             while True:
-                await self._loop.clock.wait(limits.NODES_POLL_MS / 1000)
+                pause_ms = limits.NODES_AWAITED_POLL_MS if self._expects(name) else limits.NODES_POLL_MS
+                await self._loop.clock.wait(pause_ms / 1000)
                 if name in self.elastic():
                     await self._report(name)
         except RuntimeStopped:
             return
+
+    def _expects(self, name: str) -> bool:
+        """Whether nodes of the executor are to come or to go."""
+        facts = self._loop.state.facts
+        coming = any(group.executor == name and group.since_ms is not None for group in facts.node_groups.values())
+        return coming or any(node.executor == name and node.released for node in facts.nodes.values())
 
     async def _report(self, name: str) -> None:
         """What the core knows already is no event. An executor that can't say changes nothing."""
