@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from agentorch.core.instruct import Resize, instruction
+from agentorch.core.nodes import lacking
 from agentorch.errors import Refused
 from agentorch.model import commands as cmd
 from agentorch.model.attempts import NodeInfo
@@ -32,6 +33,15 @@ class Provider:
         self.heard = 0
         self.wanted: dict[str, int] = {}
         self.number = 0
+        self.whims = True
+
+    def calm(self) -> None:
+        """From now on it does as it is told, and its nodes are well and all alike."""
+        self.whims = False
+        self.there = {
+            name: msgspec.structs.replace(node, state=NodeState.up, notice_ms=None, cpu_milli=16_000)
+            for name, node in self.there.items()
+        }
 
     def report(self) -> None:
         self.world.ask(cmd.ReportNodes(executor=EXECUTOR, nodes=tuple(self.there.values())))
@@ -43,7 +53,7 @@ class Provider:
         self.there[name] = NodeInfo(
             id=name,
             type=kind,
-            cpu_milli=self.rng.choice([4000, 8000, 16000]),
+            cpu_milli=self.rng.choice([4000, 8000, 16000]) if self.whims else 16_000,
             memory_bytes=64 * GIB,
             devices=tuple(f"GPU-{name}-{at}" for at in range(gpus)),
             device_names=("H200",) * gpus,
@@ -54,7 +64,7 @@ class Provider:
         orders = [order for event in self.world.events[self.heard :] if isinstance(order := instruction(event), Resize)]
         self.heard = len(self.world.events)
         for order in orders:
-            if self.rng.random() < 0.3:
+            if self.whims and self.rng.random() < 0.3:
                 self.world.ask(
                     cmd.ReportProvisioning(
                         executor=EXECUTOR, node_type=order.node_type, error="no quota", remove=order.remove
@@ -67,7 +77,7 @@ class Provider:
                 self.there.pop(name, None)
         for kind, count in self.wanted.items():
             have = sum(1 for node in self.there.values() if node.type == kind)
-            if have < count and self.rng.random() < 0.7:
+            if have < count and (not self.whims or self.rng.random() < 0.7):
                 self.join(kind)
         self.report()
 
@@ -185,3 +195,36 @@ def _is_well_placed(world: World, start: JobStarted) -> bool:
         world.facts.nodes[node].state is NodeState.up and worker in world.facts.nodes[node].workers
         for worker, node in places
     )
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_it_settles_once_the_world_is_quiet(seed: int) -> None:
+    """Whatever happened before: with an obedient provider every pool gets its workers, and then nothing happens."""
+    world, rng = World(), random.Random(seed)
+    provider = Provider(world, rng)
+    fleet(world)
+    for _ in range(300):
+        try:
+            rng.choice(STEPS)(world, rng, provider)
+        except Refused:
+            continue
+    for name in list(world.facts.jobs):
+        if name not in world.facts.finished:
+            world.ask(cmd.CancelJob(job=name, by="x"))
+    for pool in world.facts.pools:
+        world.ask(cmd.PausePool(pool=pool, paused=False, by="x"))
+    provider.calm()
+    for _ in range(100):
+        provider.obey()
+        test_random.elapse(world, random.Random(1))
+        world.tick(9)
+    before = len(world.events)
+    for _ in range(20):
+        provider.obey()
+        world.tick(9)
+    assert [type(event).__name__ for event in world.events[before:]] == []
+    for name in ("cpu", "paid", "gpu"):
+        assert lacking(world.facts, world.facts.pools[name]) == 0
+    idle = [node.id for node in world.facts.nodes.values() if not node.workers]
+    wanted = {group.type for group in world.facts.node_groups.values() if group.wanted is not None}
+    assert not [name for name in idle if world.facts.nodes[name].type in wanted]
