@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -104,17 +106,16 @@ def test_a_killed_guard_leaves_its_tree_to_the_shim(rig: SlurmRig) -> None:
     play(rig, scenario)
 
 
-def test_what_slurm_killed_altogether_is_lost(rig: SlurmRig) -> None:
+def test_an_attempt_whose_guard_and_shim_were_killed_at_once_is_lost_by_slurms_word(rig: SlurmRig) -> None:
     async def scenario(executor: SlurmExecutor, ends: Ends) -> None:
-        await executor.launch([shell("a", FOREVER)])
+        await executor.launch([shell("a", "exec sleep 600")])
         shim = shim_of(rig.root, "a.1")
-        guard = guard_of(shim)
-        kill(guard_of(guard))  # slurmstepd: from here on nobody tells Slurm anything
-        rig.cluster.command("scancel", "--full", "--signal=KILL", f"--name={name_in_slurm(rig, 'a.1')}")
-        for pid in (shim, guard):
-            kill(pid)
+        both = (shim, guard_of(shim))
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first: neither can do anything for the other
+            for pid in both:
+                os.kill(pid, number)
         status = await ends.of("a.1")
-        assert (status.phase, status.exit_code) == (AttemptPhase.lost, None)
+        assert (status.phase, status.cause, status.exit_code) == (AttemptPhase.lost, Cause.lost, None)
         assert "Slurm says" in status.message
         assert marked(rig.root, "a.1") == []
 
