@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import json
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -22,7 +21,6 @@ from agentorch.executors.remote.transport import Member
 from agentorch.model.attempts import NodeInfo
 from agentorch.model.fleet import NodeState
 from tests.executors.remote.cluster import until
-from tests.executors.waiting import eventually
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="ray is not installed: pip install 'agentorch[ray]'"
@@ -68,6 +66,15 @@ class Cluster:
     def close(self) -> None:
         self.machines.stop_all()
 
+    def refill(self) -> None:
+        """Back to three nodes of types a, a and b, after a test that took one away."""
+        there = [machine.type for machine in self.machines.running() if not machine.head]
+        for kind in ("a", "a", "b"):
+            if kind in there:
+                there.remove(kind)
+            else:
+                self.machines.join(cpus=2, node_type=kind)
+
     def machine(self, node: NodeInfo) -> Machine:
         name = dict(node.labels)[MACHINE_LABEL]
         return next(machine for machine in self.machines.running() if machine.name == name)
@@ -102,7 +109,7 @@ class Runtime:
     def agent_pid(self, node: str) -> int:
         """Of the process whose zygote and lease they are."""
         mark = f"{self.namespace}/{node}"
-        return next(pid for pid in psutil.pids() if mark in _open_files(pid))
+        return next((pid for pid in psutil.pids() if _holds(pid, mark)), 0)
 
     def end(self) -> None:
         async def dismiss() -> None:
@@ -129,14 +136,14 @@ class RayRig:
         """Real time passes by itself."""
 
 
-def _open_files(pid: int) -> str:
+def _holds(pid: int, mark: str) -> bool:
+    """Whether it is a process of Ray that has something open below a path with this in it."""
     try:
-        name = psutil.Process(pid).name()
-        if not name.startswith("ray::"):
-            return ""
-        return json.dumps([file.path for file in psutil.Process(pid).open_files()])
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return ""
+        if not Path(f"/proc/{pid}/comm").read_text().startswith("ray::"):
+            return False
+        return any(mark in str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 async def until_up(executor: RemoteExecutor, count: int) -> list[NodeInfo]:
@@ -149,6 +156,16 @@ async def until_up(executor: RemoteExecutor, count: int) -> list[NodeInfo]:
     return await until(look, f"{count} nodes to be up")
 
 
+async def until_gone(executor: RemoteExecutor, node: str) -> None:
+    """Until its lease is certainly over: it is down, or not listed any more because somebody else has seen that."""
+
+    async def look() -> bool:
+        states = {info.id: info.state for info in await executor.nodes()}
+        return states.get(node, NodeState.down) is NodeState.down
+
+    await until(look, f"{node} to be down")
+
+
 def play(runtime: Runtime, scenario: Callable[[RemoteExecutor], Awaitable[None]], **settings: Any) -> None:
     async def run() -> None:
         executor = runtime.executor(**settings)
@@ -159,6 +176,3 @@ def play(runtime: Runtime, scenario: Callable[[RemoteExecutor], Awaitable[None]]
             await executor.close()
 
     asyncio.run(run())
-
-
-__all__ = ["Cluster", "OneNode", "RayRig", "Runtime", "eventually", "needs_ray", "play", "until_up"]

@@ -22,6 +22,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def runtime(cluster: Cluster, tmp_path: Path) -> Iterator[Runtime]:
+    cluster.refill()
     made = Runtime(cluster, tmp_path)
     yield made
     made.end()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ray.cluster import Cluster, eventually, needs_ray
-from tests.system.server import KEY, Server, running
+from tests.ray.cluster import Cluster, needs_ray
+from tests.system.server import KEY, Server, eventually, running
 
 # The very tests of the one-machine server; the fixtures below give them a server on the cluster.
 from tests.system.test_jobs import (  # noqa: F401
@@ -23,9 +23,8 @@ from tests.system.test_jobs import (  # noqa: F401
 pytestmark = needs_ray
 
 MIXED = """
-[server]
-executor = "local"
 [pools.here]
+executor = "local"
 workers = 1
 cpus = 0.5
 memory = "64MB"
@@ -98,9 +97,9 @@ def test_nothing_here_imports_ray(server: Server) -> None:
 def test_one_queue_for_this_machine_and_the_cluster(tmp_path: Path) -> None:
     with running(tmp_path, MIXED) as server:
         pinned = {
-            "here": server.submit("echo $AGENTORCH_WORKER", pool="here", resources={"cpus": 0.5}),
-            "there": server.submit("echo $AGENTORCH_WORKER", pool="there"),
-            "typed": server.submit("echo $AGENTORCH_WORKER", pool="typed"),
+            "here": server.submit("echo $AGENTORCH_ATTEMPT_DIR", pool="here", resources={"cpus": 0.5}),
+            "there": server.submit("echo $AGENTORCH_ATTEMPT_DIR", pool="there"),
+            "typed": server.submit("echo $AGENTORCH_ATTEMPT_DIR", pool="typed"),
         }
         labelled = server.submit("true", pool_labels={"rack": "one"})
         ended = {pool: server.ended(job) for pool, job in pinned.items()}
@@ -111,4 +110,4 @@ def test_one_queue_for_this_machine_and_the_cluster(tmp_path: Path) -> None:
         assert kinds[ended["typed"]["attempts"][-1]["node"]] == "b"
         assert not ended["here"]["attempts"][-1]["node"] or ended["here"]["attempts"][-1]["node"] == "local"
         told = server.http.get(f"/v1/jobs/{pinned['typed']}/logs", headers={"Authorization": f"Bearer {KEY}"})
-        assert told.text.startswith("typed-")
+        assert ended["typed"]["attempts"][-1]["node"] in told.text, "its directory is below that of its node"

@@ -124,7 +124,7 @@ class BridgeLink:
             self._writer = None
             self._fail("the bridge to Ray died; another one is being started")
             writer.close()  # an end of its stdin is the order to go
-            await asyncio.shield(_end(process))
+            await _end(process)
 
     async def _start(self) -> asyncio.subprocess.Process:
         options = self._options
@@ -187,6 +187,9 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         async with asyncio.timeout(_END_S):
             await process.wait()
     except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        pass
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
