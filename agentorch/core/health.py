@@ -21,6 +21,7 @@ from agentorch.model.health import (
     HealthState,
     Sign,
 )
+from agentorch.model.limits import SECOND_MS
 from agentorch.model.observation import DeviceSample
 
 #: A device that was too hot must be this much cooler before it counts as well: no flapping at the limit.
@@ -30,6 +31,8 @@ PRESSURE_HYSTERESIS = 0.8
 #: What NVML says of lower clocks when a device is too hot; for `sw_thermal` many run all day long under full load.
 HOT_THROTTLES = frozenset({"hw_thermal"})
 LOCAL_NODE = "local"
+#: A few samples. The limits of G4 may be tightened to nothing; that must not idle every GPU.
+STALE_AT_LEAST_MS = 10 * SECOND_MS
 
 
 class Seen(NamedTuple):
@@ -100,10 +103,15 @@ def _heat_signs(sample: DeviceSample, fault: DeviceFault | None, settings: Guard
     return [Seen(Sign.heat, reason, ", ".join([f"temperature {degrees}", *slowed]))]
 
 
+def stale_after_ms(facts: Facts, node: str) -> int:
+    """How old the newest sample of a device on this node may be."""
+    settings = facts.settings
+    return max(STALE_AT_LEAST_MS, settings.stale_local_ms if node == LOCAL_NODE else settings.stale_remote_ms)
+
+
 def stale_sign(sample: DeviceSample | None, counters: DeviceCounters, facts: Facts, now_ms: int) -> Seen | None:
     """Unknown is not broken, and nothing is placed on it."""
-    settings = facts.settings
-    limit_ms = settings.stale_local_ms if counters.node == LOCAL_NODE else settings.stale_remote_ms
+    limit_ms = stale_after_ms(facts, counters.node)
     # After a start the first samples may take a moment; a device that is asked for has the same patience.
     known_ms = max(facts.started_ms, counters.seen_ms) if sample is None else sample.at_ms
     age_ms = now_ms - known_ms

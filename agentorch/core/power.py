@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agentorch.core.facts import Facts
-from agentorch.core.health import LOCAL_NODE
+from agentorch.core.health import stale_after_ms
 from agentorch.model import limits
 from agentorch.model.events import PoolPowered
 from agentorch.model.fleet import Pool
@@ -40,9 +40,7 @@ def _sum(facts: Facts, found: list[DeviceSample | None], now_ms: int) -> float |
     for sample in found:
         if sample is None or sample.power_watts is None:
             return None
-        local = sample.node == LOCAL_NODE
-        limit_ms = facts.settings.stale_local_ms if local else facts.settings.stale_remote_ms
-        if now_ms - sample.at_ms > limit_ms:
+        if now_ms - sample.at_ms > stale_after_ms(facts, sample.node):
             return None
         total += sample.power_watts
     return total
