@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -51,6 +52,7 @@ def _ray(settings: RaySettings, directory: Path, placement: Placement, clock: Cl
 
     options = RayOptions(
         state=ray_state(settings),
+        namespace=_namespace(directory),
         address=settings.address,
         python=settings.python,
         token_file=settings.token_file,
@@ -69,6 +71,15 @@ def _ray(settings: RaySettings, directory: Path, placement: Placement, clock: Cl
         lease_s=settings.lease_ms / 1000,
         clock_ms=clock.now_ms,
     )
+
+
+def _namespace(directory: Path) -> str:
+    """Of this server's agents, for as long as its data directory lives: two servers may share a cluster."""
+    path = directory / "namespace"
+    if not path.exists():
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_text(f"agentorch-{secrets.token_hex(4)}\n", encoding="ascii")
+    return path.read_text(encoding="ascii").strip()
 
 
 def ray_state(settings: RaySettings) -> Path:
