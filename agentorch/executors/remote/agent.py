@@ -10,6 +10,7 @@ All questions may come twice, late, or from a runtime whose epoch is over; METHO
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,6 +29,8 @@ from agentorch.model import limits
 from agentorch.model.attempts import AttemptPhase, AttemptSpec, AttemptStatus, NodeInfo
 from agentorch.model.jobs import Cause
 from agentorch.model.observation import DeviceSample
+
+log = logging.getLogger(__name__)
 
 _PAGE: Final = 1_000  # ends in one answer
 
@@ -99,6 +102,10 @@ class NodeAgent:
             return wire.refusal(Why.epoch_over, str(over))
         except (ExecutorError, OSError) as error:
             return wire.refusal(Why.failed, f"node {self.node}: {error}")
+        except Exception as error:
+            # A defect; but whoever asked must not wait for an answer that never comes.
+            log.exception("%s", method)
+            return wire.refusal(Why.failed, f"node {self.node}: {type(error).__name__}: {error}")
 
     async def close(self) -> None:
         """Stop serving; what runs goes on, until its lease is over."""

@@ -8,41 +8,73 @@ released, or its provider has announced its end. What was on a node that vanishe
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
+from agentorch.errors import ExecutorError
 from agentorch.executors.records import STREAMS
 from agentorch.executors.remote.wire import LogPage
 from agentorch.model import limits
 
+log = logging.getLogger(__name__)
+
 _SCRATCH: Final = ".new"
-Fetch = Callable[[str, int], Awaitable[LogPage]]  # (stream, offset) -> the page from there
+_AT_ONCE: Final = 8
+
+
+class Source(Protocol):
+    """Where logs are: the link to a node. Both raise ExecutorError."""
+
+    async def attempts(self) -> list[str]: ...
+
+    async def logs(self, attempt: str, stream: str, offset: int, limit: int) -> LogPage: ...
 
 
 class Archive:
-    """One directory for each attempt; in it a file for each stream, and where that begins. Methods raise OSError."""
+    """One directory for each attempt; in it a file for each stream, and where that begins."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._room = asyncio.Semaphore(_AT_ONCE)
 
     def open(self) -> None:
+        """Raises OSError."""
         shutil.rmtree(self._directory / _SCRATCH, ignore_errors=True)  # what a killed runtime was fetching
         (self._directory / _SCRATCH).mkdir(mode=0o700, parents=True)
 
-    def missing(self, attempts: Iterable[str]) -> list[str]:
-        return [attempt for attempt in attempts if not (self._directory / attempt).exists()]
+    async def take_all(self, source: Source, node: str, known: Iterable[str], running: Collection[str]) -> None:
+        """Keep the logs of every attempt that has ended on a node; `known` are those that may have no directory there.
 
-    async def take(self, attempt: str, fetch: Fetch) -> None:
-        """Keep the logs of the attempt as they are now, whole or not at all; `fetch` raises what it raises."""
+        What can't be fetched is lost with the node; that is said, and keeps nobody from releasing it.
+        """
+        try:
+            attempts = {*await source.attempts(), *known}.difference(running)
+        except ExecutorError as error:
+            log.warning("the logs on node %s can't be fetched: %s", node, error)
+            return
+        missing = await asyncio.to_thread(self._missing, attempts)
+        await asyncio.gather(*(self.take(source, attempt) for attempt in missing))
+        await asyncio.to_thread(self._prune)
+
+    async def take(self, source: Source, attempt: str) -> None:
+        """Keep the logs of one attempt as they are now, whole or not at all."""
+        async with self._room:
+            try:
+                await self._take(source, attempt)
+            except (ExecutorError, OSError) as error:
+                log.warning("the log of %s can't be kept: %s", attempt, error)
+
+    async def _take(self, source: Source, attempt: str) -> None:
         scratch = self._directory / _SCRATCH / attempt
         await asyncio.to_thread(_make_empty, scratch)
         for stream in STREAMS:
             begin, offset = -1, 0
             while True:
-                page = await fetch(stream, offset)
+                page = await source.logs(attempt, stream, offset, limits.LOG_PAGE_BYTES)
                 begin = begin if begin >= 0 else page.following - len(page.data)
                 await asyncio.to_thread(_append, scratch / stream, page.data)
                 offset = page.following
@@ -52,7 +84,7 @@ class Archive:
         await asyncio.to_thread(self._keep, scratch, attempt)
 
     def read(self, attempt: str, stream: str, offset: int, limit: int) -> tuple[bytes, int, bool] | None:
-        """See `Executor.logs`; None = nothing of this attempt is kept here."""
+        """See `Executor.logs`; None = nothing of this attempt is kept here. Raises OSError."""
         directory = self._directory / attempt
         try:
             begin = int((directory / f"{stream}.from").read_text())
@@ -65,8 +97,10 @@ class Archive:
             return None
         return data, start + len(data), start + len(data) >= end
 
-    def prune(self) -> None:
-        """Forget the oldest beyond what is kept."""
+    def _missing(self, attempts: Iterable[str]) -> list[str]:
+        return [attempt for attempt in attempts if not (self._directory / attempt).exists()]
+
+    def _prune(self) -> None:
         kept = [entry for entry in self._directory.iterdir() if entry.name != _SCRATCH]
         kept.sort(key=lambda entry: entry.stat().st_mtime)
         for entry in kept[: -limits.ARCHIVED_ATTEMPTS_KEPT]:

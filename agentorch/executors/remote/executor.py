@@ -17,8 +17,9 @@ from typing import Any, Final, TypeVar
 from agentorch.errors import EpochOver, ExecutorError, NodeUnreachable, ProvisioningError
 from agentorch.executors.records import STREAMS
 from agentorch.executors.remote.archive import Archive
-from agentorch.executors.remote.link import NodeLink, Terms
+from agentorch.executors.remote.link import NodeLink, report_defect
 from agentorch.executors.remote.tenure import remember_lease
+from agentorch.executors.remote.terms import Terms
 from agentorch.executors.remote.transport import Member, Transport
 from agentorch.executors.stream import EventStream
 from agentorch.model import limits
@@ -236,11 +237,11 @@ class RemoteExecutor:
         """See `Owner.tell`: told further once."""
         if status.id in self._told:
             return
-        self._remember(self._told, status.id, status)
+        self._remember(self._told, status.id, status, limits.EXECUTOR_EVENTS_KEPT)
         self._stream.publish(status)
         link = self._links.get(node)
         if link is not None and link.member.notice_ms is not None and link.state is NodeState.up:
-            self._later(self._archive_attempt(link, status.id))  # before its provider takes the node
+            self._later(self._archive.take(link, status.id))  # before its provider takes the node
 
     def over(self, error: EpochOver) -> None:
         """See `Owner.over`."""
@@ -317,23 +318,8 @@ class RemoteExecutor:
     # -- logs that outlive their node
 
     async def _archive_node(self, link: NodeLink) -> None:
-        """What can't be fetched is lost with the node; that is said, and stops nobody from releasing it."""
-        try:
-            attempts = [attempt for attempt in await link.attempts() if attempt not in link.believed]
-        except ExecutorError as error:
-            log.warning("%s: the logs on node %s can't be fetched: %s", self.name, link.member.id, error)
-            return
-        for attempt in await asyncio.to_thread(self._archive.missing, attempts):
-            await self._archive_attempt(link, attempt)
-        await asyncio.to_thread(self._archive.prune)
-
-    async def _archive_attempt(self, link: NodeLink, attempt: str) -> None:
-        try:
-            await self._archive.take(
-                attempt, lambda stream, offset: link.logs(attempt, stream, offset, limits.LOG_PAGE_BYTES)
-            )
-        except (ExecutorError, OSError) as error:
-            log.warning("%s: the log of %s can't be kept: %s", self.name, attempt, error)
+        here = [attempt for attempt, node in self._where.items() if node == link.member.id]
+        await self._archive.take_all(link, link.member.id, here, link.believed)
 
     # -- small things
 
@@ -366,11 +352,17 @@ class RemoteExecutor:
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
 
-    def _remember(self, memory: dict[str, Value], key: str, value: Value) -> None:
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        report_defect(task)
+
+    def _remember(
+        self, memory: dict[str, Value], key: str, value: Value, most: int = limits.FINISHED_JOBS_KEPT
+    ) -> None:
         memory[key] = value
-        if len(memory) > limits.FINISHED_JOBS_KEPT:
+        if len(memory) > most:
             del memory[next(iter(memory))]
 
     def _unplaced(self, spec: AttemptSpec) -> AttemptStatus:

@@ -11,7 +11,6 @@ no lease is renewed, because a new one could spare what the old one is about to 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -21,50 +20,15 @@ from agentorch.errors import EpochOver, ExecutorError, NodeUnreachable
 from agentorch.executors.remote import wire
 from agentorch.executors.remote.courier import Courier
 from agentorch.executors.remote.tenure import Tenure
-from agentorch.executors.remote.transport import Member, Transport
+from agentorch.executors.remote.terms import Terms
+from agentorch.executors.remote.transport import Member
 from agentorch.executors.remote.wire import AgentRefused, Why
-from agentorch.model import limits
 from agentorch.model.attempts import AttemptPhase, AttemptSpec, AttemptStatus, NodeInfo
 from agentorch.model.fleet import NodeState
 from agentorch.model.jobs import Cause
 
 Reply = TypeVar("Reply", bound=msgspec.Struct)
 _PAGE = 1_000  # attempts in one question
-
-
-@dataclasses.dataclass(frozen=True)
-class Terms:
-    """What all links share. `clock_s` goes on while the machine sleeps; `clock_ms` is the time of day."""
-
-    transport: Transport
-    epoch: int
-    control: str
-    lease_s: float
-    margin_s: float
-    clock_s: Callable[[], float]
-    clock_ms: Callable[[], int]
-
-    @property
-    def renew_every_s(self) -> float:
-        return self.lease_s / 4
-
-    @property
-    def retry_s(self) -> float:
-        return self.lease_s / 20
-
-    @property
-    def call_s(self) -> float:
-        """Patience with a call that only looks at memory."""
-        return self.lease_s / 4
-
-    @property
-    def work_s(self) -> float:
-        """Patience with a call that starts or ends processes, or reads a disk."""
-        return 3 * self.lease_s
-
-    @property
-    def poll_s(self) -> float:
-        return min(self.lease_s, limits.LONG_POLL_MS / 1_000)
 
 
 class Owner(Protocol):
@@ -89,7 +53,7 @@ class NodeLink:
         self.state = NodeState.suspect
         self.problem = "it has not answered yet"
         self.believed: set[str] = set()  # may run there
-        self.answered = asyncio.Event()  # it was up at least once, or has refused
+        self.answered = asyncio.Event()  # it was up at least once, has refused, or is gone
         self._owner = owner
         self._terms = terms
         self._tenure = Tenure(safe_s)
@@ -106,7 +70,7 @@ class NodeLink:
 
     def start(self) -> None:
         self._keeper = asyncio.create_task(self._keep(), name=f"node-{self.member.id}")
-        self._keeper.add_done_callback(_report)
+        self._keeper.add_done_callback(report_defect)
 
     async def close(self) -> None:
         tasks = [task for task in (self._keeper, self._follower) if task is not None]
@@ -196,6 +160,7 @@ class NodeLink:
             pause_s = self._terms.retry_s
             try:
                 if not self._is_alive():
+                    self.answered.set()
                     raise NodeUnreachable(f"the engine says that node {self.member.id} is gone")
                 if not self._incarnation:
                     await self._join()
@@ -359,7 +324,14 @@ class NodeLink:
 
     async def _work(self, kind: type[Reply], method: str, **fields: Any) -> Reply:
         question = wire.METHODS[method][0](epoch=self._terms.epoch, incarnation=self._incarnation, **fields)
-        return await self._ask(kind, method, question, self._terms.work_s)
+        return await self._ask(kind, method, question, self._patience_s())
+
+    def _patience_s(self) -> float:
+        """Long enough for real work, but while the node is in doubt no longer than until that is decided."""
+        terms = self._terms
+        if self.state is not NodeState.suspect or not self.believed:
+            return terms.work_s
+        return max(terms.call_s, min(terms.work_s, self._tenure.safe_s + terms.margin_s - terms.clock_s()))
 
     async def _inspect(
         self, attempts: Sequence[str], ask: Callable[..., Awaitable[wire.Statuses]]
@@ -385,9 +357,9 @@ class NodeLink:
             raise over from refused
 
 
-def _report(task: asyncio.Task[None]) -> None:
-    """A keeper that fails is a defect, and its node's work ends with the lease: the loop's handler says so."""
+def report_defect(task: asyncio.Task[None]) -> None:
+    """A task that fails is a defect; if it was a keeper, its node's work ends with the lease: the log says so."""
     if not task.cancelled() and task.exception() is not None:
         asyncio.get_running_loop().call_exception_handler(
-            {"message": "a node is not looked after any more", "exception": task.exception(), "task": task}
+            {"message": "part of an executor of other nodes has failed", "exception": task.exception(), "task": task}
         )

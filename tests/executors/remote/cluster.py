@@ -12,9 +12,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from agentorch.errors import NodeUnreachable
 from agentorch.executors.remote.executor import RemoteExecutor
 from agentorch.executors.remote.pipe import PipeTransport
+from agentorch.executors.remote.transport import Member
 from agentorch.model.attempts import AttemptStatus, NodeInfo
 from agentorch.model.fleet import NodeState
 from tests.executors.processes import kill
@@ -33,10 +36,17 @@ class Cuttable(PipeTransport):
         super().__init__(directory, nodes)
         self.cut: set[str] = set()
         self.deaf: set[str] = set()
-        self.calls: list[tuple[str, str]] = []
+        self.notices: dict[str, int] = {}  # node -> when its provider takes it away
+        self.vanished: set[str] = set()  # that the engine lists no more, though they live
+
+    async def members(self) -> list[Member]:
+        return [
+            msgspec.structs.replace(member, notice_ms=self.notices.get(member.id))
+            for member in await super().members()
+            if member.id not in self.vanished
+        ]
 
     async def call(self, node: str, method: str, body: bytes, timeout_s: float) -> bytes:
-        self.calls.append((node, method))
         if node in self.cut:
             raise NodeUnreachable(f"node {node}: the cable is pulled")
         answer = await super().call(node, method, body, timeout_s)

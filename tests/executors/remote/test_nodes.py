@@ -256,7 +256,7 @@ def test_a_node_that_vanishes_is_down_once_and_then_forgotten_with_its_logs(clus
         async with opened(cluster, transport=transport, **SHORT) as (executor, told):
             await executor.launch([on("node-1", "a", "echo ready; sleep 600")])
             await until_logged(executor, "a.1", b"ready")
-            del transport._types["node-1"]  # the engine forgets it
+            transport.vanished.add("node-1")
             (status,) = await told.of("a.1")
             assert status.cause is Cause.node_lost
             assert marked(cluster.attempts("node-1"), "a.1") == []
@@ -265,6 +265,26 @@ def test_a_node_that_vanishes_is_down_once_and_then_forgotten_with_its_logs(clus
             with pytest.raises(ExecutorError, match="was on node node-1, which is gone"):
                 await executor.logs("a.1", "stdout", 0, 10)
             eventually(lambda: not marked(cluster.attempts("node-1"), "a.1"), "the end of it")
+
+    asyncio.run(run())
+
+
+def test_a_node_that_is_to_be_taken_away_sends_its_logs_home(cluster: Cluster) -> None:
+    async def run() -> None:
+        transport = cluster.transport()
+        async with opened(cluster, transport=transport, **SHORT) as (executor, told):
+            kept = cluster.root / "control" / "archive"
+            await executor.launch([on("node-1", "before", "echo one"), on("node-1", "after", "echo two; sleep 600")])
+            await told.of("before.1")
+            transport.notices["node-1"] = 1_800_000_000_000
+            await asyncio.to_thread(eventually, (kept / "before.1").exists, "the log of what had ended")
+            assert (await until_state(executor, "node-1", NodeState.up)).notice_ms == 1_800_000_000_000
+            await executor.stop("after.1", "interruption", 0)
+            await asyncio.to_thread(eventually, (kept / "after.1").exists, "the log of what has just ended")
+            transport.vanished.add("node-1")
+            await until_state(executor, "node-1", NodeState.down)
+            assert await executor.logs("before.1", "stdout", 0, 100) == (b"one\n", 4, True)
+            assert await executor.logs("after.1", "stdout", 0, 100) == (b"two\n", 4, True)
 
     asyncio.run(run())
 
