@@ -65,6 +65,7 @@ class Node(msgspec.Struct, kw_only=True):
     notice_ms: int | None = None
     reported: NodeState = NodeState.up
     released: bool = False  # its executor was told to let it go
+    released_ms: int | None = None
     hosted: bool = False  # a worker of ours was on it
     unlisted_ms: int | None = None  # since when its executor does not list it
     added_ms: int = 0

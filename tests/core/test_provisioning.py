@@ -130,6 +130,18 @@ def test_a_node_that_can_not_be_let_go_stays_and_is_let_go_later(cluster: Cluste
     assert cluster.orders()[-1] == Resize("ray", KIND, 0, ("n1",))
 
 
+def test_a_node_that_was_let_go_and_stays_is_let_go_again(cluster: Cluster) -> None:
+    cluster.pool(workers=1)
+    cluster.node("n1")
+    cluster.report()
+    cluster.scale(0)
+    cluster.world.tick()
+    cluster.world.tick(limits.PROVISION_TIMEOUT_MS / 1000)
+    assert "still there: n1" in cluster.group.error
+    cluster.world.tick(limits.PROVISION_BACKOFF_MS / 1000)
+    assert [order.remove for order in cluster.orders()] == [(), ("n1",), ("n1",)]
+
+
 # -- restarts
 
 

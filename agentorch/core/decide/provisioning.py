@@ -123,11 +123,13 @@ def release(turn: Turn, executor: str, node_type: str) -> None:
     group = facts.node_groups.get(group_key(executor, node_type))
     if group is None or turn.now_ms < group.retry_ms:
         return
-    idle = [
-        node
-        for node in facts.nodes.values()
-        if node.executor == executor and node.type == node_type and node.state is NodeState.up and not node.workers
-    ]
+    mine = [one for one in facts.nodes.values() if (one.executor, one.type) == (executor, node_type)]
+    late_ms = turn.now_ms - limits.PROVISION_TIMEOUT_MS
+    stuck = tuple(node.id for node in mine if node.released and late_ms >= (node.released_ms or 0))
+    if stuck:
+        fail(turn, executor, node_type, f"nodes that were let go are still there: {', '.join(stuck)}", stuck)
+        return
+    idle = [node for node in mine if node.state is NodeState.up and not node.workers]
     left = standing(facts, executor, node_type) + missing(facts, executor, node_type) if idle else 0
     for node in idle:
         if node.hosted or group.wanted is not None:

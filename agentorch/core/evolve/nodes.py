@@ -98,7 +98,7 @@ def nodes_wanted(state: State, event: ev.NodesWanted) -> None:
 def node_released(state: State, event: ev.NodeReleased) -> None:
     facts = state.facts
     node = facts.nodes[event.node]
-    node.released = True
+    node.released, node.released_ms = True, event.at_ms
     _change_state(facts, node)
     _group(facts, event.executor, event.node_type).wanted = event.nodes
 
