@@ -7,7 +7,8 @@ from agentorch.model import commands as cmd
 from agentorch.model import limits
 from agentorch.model.attempts import NodeInfo
 from agentorch.model.fleet import NodeState, PoolSpec
-from agentorch.model.jobs import Resources
+from agentorch.model.guardrails import GuardrailSettings
+from agentorch.model.jobs import JobState, Resources
 from agentorch.model.observation import DeviceSample
 from agentorch.model.proposals import ProposalState, Ruling, Scale
 from tests.core.guardrails.supervised import Supervised
@@ -97,3 +98,56 @@ def test_telemetry_of_nodes_has_the_remote_limit() -> None:
     world.now_ms += limits.STALE_REMOTE_MS
     stale = next(note for note in world.propose(Scale(pool="cpu", workers=1)).verdict.notes if note.rule == "G4")
     assert stale.ruling is Ruling.deny
+
+
+def test_the_rule_brain_grows_and_shrinks_real_nodes_with_approvals() -> None:
+    """An hour of virtual time: work for three nodes comes and goes, and so do they; each action reaches its goal."""
+    world = supervised(min_workers=1, max_workers=3)
+    world.ask(cmd.ConfigureGuardrails(settings=GuardrailSettings(always_ask=("scale",))))
+    jobs = [world.submit(max_duration_ms=3_600_000) for _ in range(9)]
+    most, asked = 1, 0
+    gone: set[str] = set()
+    for cycle in range(180):
+        world.now_ms += 20_000
+        most = max(most, _provide(world, gone))
+        for job in list(world.facts.running):
+            started_ms = world.job(job).attempts[-1].ordered_ms
+            if world.now_ms - started_ms > 300_000:
+                world.end(job)
+        world.tick()
+        world.schedule()
+        for job in world.facts.running:
+            world.running(job)
+        samples = [
+            DeviceSample(id=f"{node}:cpu", kind="cpu", node=node, at_ms=world.now_ms, utilization_percent=1.0)
+            for node in world.facts.nodes
+        ]
+        seen = world.observe(*samples, world.cpu())
+        report = policy.decide(seen)
+        for proposal in world.ask(cmd.HandIn(cycle=seen.cycle, report=report)):
+            if proposal.state is ProposalState.open:
+                asked += 1
+                world.answer(proposal)
+                world.carry_out(proposal)
+        assert world.facts.pools["cpu"].target <= 3, cycle
+    assert most == 3
+    assert len(world.facts.nodes) == 1
+    assert {world.job(job).state for job in jobs} == {JobState.succeeded}
+    assert all(world.job(job).attempts_made == 1 for job in jobs)
+    ended = [one for one in world.facts.proposals.values() if one.started_ms is not None]
+    assert {one.state for one in ended} == {ProposalState.done}
+    assert asked == len(ended) >= 3
+    world.assert_sound()
+
+
+def _provide(world: Supervised, gone: set[str]) -> int:
+    """Do as the newest orders say; returns how many nodes there are then."""
+    there = {name for name, node in world.facts.nodes.items() if not node.released}
+    (group,) = world.facts.node_groups.values()
+    for number in range(1, 100):
+        if len(there) < (group.wanted or 0) and f"m{number}" not in {*there, *gone}:
+            there.add(f"m{number}")
+    gone |= {name for name, node in world.facts.nodes.items() if node.released}
+    nodes = tuple(NodeInfo(id=name, type="std", cpu_milli=1000, memory_bytes=8 * GIB) for name in sorted(there))
+    world.ask(cmd.ReportNodes(executor="ray", nodes=nodes))
+    return len(nodes)
