@@ -29,6 +29,7 @@ COMMANDS: Final = (
     ("tui", "agentorch.cli.tui:tui", _RUN, "Open the terminal UI on a running server."),
     ("demo", "agentorch.cli.demo:demo", _RUN, "A real server, a real trace, the supervisor at work."),
     ("doctor", "agentorch.cli.doctor:doctor", _RUN, "Check this machine and the way to the server."),
+    ("ray", "agentorch.cli.ray:app", _RUN, "Start, join, show and end a Ray cluster."),
     ("config", "agentorch.cli.config:app", _RUN, "Show, validate or describe the configuration."),
     ("submit", "agentorch.cli.submit:submit", _JOBS, "Submit a job: agentorch submit [options] -- COMMAND."),
     ("run", "agentorch.cli.submit:run", _JOBS, "Submit a job, show its output, end as it ends."),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -23,7 +22,7 @@ from ray._private import services, state
 from agentorch import __version__
 from agentorch.executors.ray.actor import AGENT_PREFIX, agent_of
 from agentorch.executors.ray.loopback import keep_loopback
-from agentorch.executors.ray.options import LOOPBACK, TYPE_LABELS, TYPE_RESOURCE
+from agentorch.executors.ray.options import LOOPBACK, TYPE_LABELS, TYPE_RESOURCE, knock
 from agentorch.executors.ray.wire import (
     ASKS,
     HELLO,
@@ -40,7 +39,6 @@ from agentorch.executors.remote.frames import Question, Reply
 from agentorch.executors.remote.transport import Member
 
 _log = logging.getLogger(__name__)
-_KNOCK_S: Final = 5.0
 _HEAD_S: Final = 10.0  # patience with the head; Ray itself would try for minutes
 _RELEASE_S: Final = 20.0
 _HEAD_RESOURCE: Final = "node:__internal_head__"
@@ -197,12 +195,6 @@ def first_line(error: BaseException) -> str:
     """Ray's messages go on for pages."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else 'no words'}"[:500]
-
-
-def knock(address: str) -> None:
-    """Raises OSError if nobody listens at the head's address: Ray would try for minutes before it says so."""
-    host, _, port = address.rpartition(":")
-    socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
 
 
 async def serve(plan: Plan, out: int) -> None:

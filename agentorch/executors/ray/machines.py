@@ -24,7 +24,15 @@ import msgspec
 import psutil
 
 from agentorch.errors import ProvisioningError
-from agentorch.executors.ray.options import LOOPBACK, MACHINE_LABEL, TYPE_LABELS, Cluster, RayOptions, write_private
+from agentorch.executors.ray.options import (
+    LOOPBACK,
+    MACHINE_LABEL,
+    TYPE_LABELS,
+    Cluster,
+    RayOptions,
+    knock,
+    write_private,
+)
 
 _HOST: Final = "agentorch.executors.ray.host"
 _READY: Final = "Ray runtime started"
@@ -90,14 +98,26 @@ class Machines:
         """
         cluster = self._options.cluster()
         if cluster is None or address not in ("", cluster.address):
+            if cluster is not None and self.running():
+                raise ProvisioningError(f"this machine is in the cluster {cluster.address}: leave it first")
             address = address or self._options.where()
             host = host or (LOOPBACK if address.startswith(LOOPBACK) else "")
-            cluster = Cluster(address=address, folder=self._session_folder(), host=host)
-            self._options.remember(cluster)
+            cluster = Cluster(address=address, folder="", host=host)
+        try:
+            knock(cluster.address)
+        except (OSError, ValueError) as error:
+            raise ProvisioningError(f"no Ray cluster answers at {cluster.address!r}: {error}") from error
         arguments = ["--address", cluster.address]
         if gpus is not None:
             arguments += ["--num-gpus", str(gpus)]
-        return self._start(cluster, arguments, cpus=cpus, node_type=node_type, labels=labels or {}, host=host)
+        try:
+            machine = self._start(cluster, arguments, cpus=cpus, node_type=node_type, labels=labels or {}, host=host)
+        except BaseException:
+            if not self.running():
+                shutil.rmtree(cluster.folder, ignore_errors=True)
+            raise
+        self._options.remember(cluster)
+        return machine
 
     def running(self) -> list[Machine]:
         """Those that live; the records of those that died, and their zombies, are tidied away."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ LOOPBACK: Final = "127.0.0.1"
 
 _CLUSTER: Final = "cluster.json"
 _TOKEN: Final = "token"
+_KNOCK_S: Final = 5.0
 
 #: For every process of Ray that is started here.
 _SETTINGS: Final = {
@@ -119,6 +121,14 @@ class RayOptions:
             write_private(path, secrets.token_hex(32).encode())
         return path
 
+    def take_token(self, source: Path) -> None:
+        """Keep a copy of another machine's token as ours. Raises ExecutorError if it can't be read."""
+        try:
+            token = source.expanduser().read_bytes()
+        except OSError as error:
+            raise ExecutorError(f"{source}: can't read the token: {error}") from error
+        write_private(self.state / _TOKEN, token)
+
     def environment(self) -> dict[str, str]:
         """For a process of Ray: this one's own, less what others set for Ray, with our settings."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
@@ -146,3 +156,12 @@ def write_private(path: Path, data: bytes) -> None:
 
 def is_loopback(host: str) -> bool:
     return host.startswith("127.") or host in ("localhost", "::1")
+
+
+def knock(address: str) -> None:
+    """Raises OSError if nobody listens at the head's address, ValueError if it is none.
+
+    Ray itself would try for minutes before it says so.
+    """
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()

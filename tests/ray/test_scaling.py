@@ -1,0 +1,108 @@
+"""The supervisor scales real nodes: it wants, a person at the terminal approves, nodes come and go, no job is lost."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ray.cluster import Cluster, needs_ray
+from tests.system.server import Server, eventually, running
+from tests.system.test_terminal import Terminal, terminal
+
+pytestmark = [
+    needs_ray,
+    pytest.mark.terminal,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed: it is the terminal of this test"),
+]
+
+FASTER = ("tests.ray.faster_server",)
+GROWING = """
+[supervisor]
+cycle_s = "10s"
+[guardrails]
+always_ask = ["scale"]
+[executors.ray]
+provider = "local"
+node_cpus = 2
+lease = "4s"
+[pools.growing]
+executor = "ray"
+node_type = "growing"
+workers = 1
+max_workers = 3
+cpus = 2
+memory = "64MB"
+price_usd_per_hour = 0
+target_wait = "1s"
+provision_timeout = "1h"
+"""
+#: Six jobs of five real seconds each keep one node busy for half a minute.
+WORK = "sleep 5; echo done"
+JOBS = 6
+
+
+@pytest.fixture
+def server(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("AGENTORCH_EXECUTORS_RAY_STATE", str(cluster.root / "ray"))
+    monkeypatch.setenv("AGENTORCH_EXECUTORS_RAY_AGENT_ROOT", str(cluster.root / "agents"))
+    with running(tmp_path, GROWING, FASTER) as server:
+        yield server
+
+
+def ours(server: Server) -> list[str]:
+    return [node["id"] for node in server.get("/v1/nodes") if node["type"] == "growing" and node["state"] == "up"]
+
+
+def approve(server: Server, screen: Terminal, title: str) -> dict[str, Any]:
+    """Wait for the question, and say yes to it at the terminal."""
+    proposal = server.open_approval()
+    assert title in proposal["title"], proposal
+    screen.shows(title)
+    screen.type("a")
+
+    def answered() -> bool:
+        return proposal["id"] not in [one["id"] for one in server.get("/v1/approvals")["items"]]
+
+    eventually(answered, f"{proposal['id']} is answered")
+    return proposal
+
+
+def nodes_become(server: Server, count: int) -> list[str]:
+    return eventually(lambda: found if len(found := ours(server)) == count else None, f"there are {count} nodes")
+
+
+def test_one_three_one_by_decisions_that_a_person_approves(server: Server, tmp_path: Path) -> None:
+    times: dict[str, float] = {}
+    begun = time.monotonic()
+    nodes_become(server, 1)
+    times["the first node is there"] = time.monotonic() - begun
+    with terminal(tmp_path, server, "tui") as screen:
+        screen.shows("live")
+        screen.type("6")
+        jobs = [server.submit(WORK, resources={"cpus": 2}) for _ in range(JOBS)]
+        approve(server, screen, "Grow growing from 1 to 3 workers")
+        begun = time.monotonic()
+        nodes_become(server, 3)
+        times["two nodes more, after the approval"] = time.monotonic() - begun
+        ended = [server.ended(job) for job in jobs]
+        assert {job["state"] for job in ended} == {"succeeded"}
+        assert {len(job["attempts"]) for job in ended} == {1}
+        assert len({job["attempts"][0]["node"] for job in ended}) == 3, "every node worked"
+        for count in (2, 1):
+            approve(server, screen, f"Shrink growing from {count + 1} to {count} worker")
+            begun = time.monotonic()
+            nodes_become(server, count)
+            times[f"down to {count}, after the approval"] = time.monotonic() - begun
+        screen.type("q")
+    logs = [server.http.get(f"/v1/jobs/{job}/logs").text for job in jobs]
+    assert logs == ["done\n"] * JOBS, "what they wrote outlives the nodes that they ran on"
+    assert server.command("verify", str(server.data)).returncode == 0
+    for what, seconds in times.items():
+        print(f"{what}: {seconds:.1f} s")
