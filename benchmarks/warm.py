@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from multiprocessing.pool import Pool
 from pathlib import Path
 from statistics import median
 
@@ -182,11 +183,11 @@ def one_future_at_a_time(pool: ProcessPoolExecutor, count: int) -> list[float]:
     return took
 
 
-def imap(pool: multiprocessing.pool.Pool, count: int, chunk: int) -> float:
+def imap(pool: Pool, count: int, chunk: int) -> float:
     began = time.perf_counter()
     assert all(value == 42 for value in pool.imap_unordered(forty_two, range(count), chunk))
     return count / (time.perf_counter() - began)
 
 
 def forty_two(_number: int) -> int:
-    return operator.add(2, 40)
+    return int(operator.add(2, 40))

@@ -110,6 +110,10 @@ class Pools:
 
     # -- workers
 
+    def has_connected(self, key: Key) -> bool:
+        pool = self._pools.get(key)
+        return pool is not None and any(worker.connected for worker in pool.workers)
+
     def on_connected(self, worker: Worker) -> None:
         worker.first_since = self._loop.time()
         if worker.key is not None and worker.key in self._pools:

@@ -21,7 +21,7 @@ from agentorch.executors.warm.telling import Telling
 from agentorch.model.attempts import AttemptPhase, AttemptStatus
 from agentorch.model.jobs import Cause
 
-_START_AT_MOST: Final = 3
+_START_AT_MOST: Final = 5
 _TAIL_BYTES: Final = 4_096
 _STOPPED: Final = "stopped before it started"
 #: Ends of a worker's start that another try would not change.
@@ -194,8 +194,10 @@ class Workers:
 
     async def _after_failed_start(self, name: str, key: Key, status: AttemptStatus) -> None:
         """Another try, unless that would be no use: then the calls that wait for it end, each without having run."""
-        self._failures[key] = self._failures.get(key, 0) + 1
         cause = status.cause or Cause.lost
+        if cause not in _FINAL and self._pools.has_connected(key):
+            return  # others like it work: this one had bad luck
+        self._failures[key] = self._failures.get(key, 0) + 1
         if cause not in _FINAL and self._failures[key] < _START_AT_MOST:
             return
         del self._failures[key]
