@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from agentorch.core import fit, gangs
 from agentorch.core.facts import Facts
@@ -25,9 +25,13 @@ NEARNESS: dict[Reason, int] = {
 }
 
 
-#: Both as plain pairs, because they are walked for each job that may start.
+#: All as plain pairs, because they are walked for each job that may start.
 _JOB_CHECKS = tuple((predicate.holds, predicate.code) for predicate in JOB_PREDICATES)
 _POOL_CHECKS = tuple((predicate.holds, predicate.code) for predicate in POOL_PREDICATES)
+_Checks = tuple[tuple[Callable[[Facts, Job, Pool], bool], Reason], ...]
+#: What a start may change; the others say the same of a whole line for as long as a pass takes.
+_CHANGING_CHECKS = tuple(check for check in _POOL_CHECKS if check[1] in (Reason.budget, Reason.power))
+_FIXED_CHECKS = tuple(check for check in _POOL_CHECKS if check not in _CHANGING_CHECKS)
 
 
 def job_obstacle(facts: Facts, job: Job, now_ms: int) -> Reason | None:
@@ -40,7 +44,11 @@ def job_obstacle(facts: Facts, job: Job, now_ms: int) -> Reason | None:
 
 def pool_obstacle(facts: Facts, job: Job, pool: Pool) -> Reason | None:
     """The first pool predicate that does not hold."""
-    for holds, code in _POOL_CHECKS:
+    return _first_obstacle(_POOL_CHECKS, facts, job, pool)
+
+
+def _first_obstacle(checks: _Checks, facts: Facts, job: Job, pool: Pool) -> Reason | None:
+    for holds, code in checks:
         if not holds(facts, job, pool):
             return code
     return None
@@ -69,13 +77,16 @@ def _worker_in(facts: Facts, job: Job, pool: Pool, now_ms: int, starts: Starts) 
     need = job.resources
     for name in pool.workers:
         worker = facts.workers[name]
-        if worker.free_cpu_milli < need.cpu_milli or not fit.takes_work(worker) or not fit.has_room(worker, need):
+        cpu_left = worker.free_cpu_milli - need.cpu_milli
+        if cpu_left < 0:
             continue
-        if worker.reserved_for and kept_for_other(facts, job, worker, now_ms, starts):
-            kept = True
-            continue
-        left = (len(worker.free_devices) - need.gpus, worker.free_cpu_milli - need.cpu_milli)
-        if best is None or left < best:
+        left = (len(worker.free_devices) - need.gpus, cpu_left)
+        if best is None or left < best:  # first, for it is the cheapest to ask
+            if not fit.takes_work(worker) or not fit.has_room(worker, need):
+                continue
+            if worker.reserved_for and kept_for_other(facts, job, worker, now_ms, starts):
+                kept = True
+                continue
             best, found = left, worker
         compared += 1
         if compared >= COMPARED_WORKERS or best == (0, 0):
@@ -91,14 +102,31 @@ class Search:
     So what a pool has no room for once, it has no room for until the end.
     """
 
-    __slots__ = ("facts", "full", "now_ms", "pools", "starts")
+    __slots__ = ("facts", "full", "now_ms", "open", "pools", "starts")
 
     def __init__(self, facts: Facts, now_ms: int) -> None:
         self.facts = facts
         self.now_ms = now_ms
         self.pools: Sequence[Pool] = sorted(facts.pools.values(), key=fit.price_rank)
         self.full: set[tuple[str, Resources, int]] = set()
+        self.open: dict[object, list[Pool]] = {}
         self.starts: Starts = {}
+
+    def find_for_line(self, job: Job, line: object) -> tuple[Worker, ...] | Reason:
+        """As `find`, for the head of a line: the pools that can't take it are found out once a line."""
+        pools = self.open.get(line)
+        if pools is None:
+            facts = self.facts
+            self.open[line] = [pool for pool in self.pools if not _first_obstacle(_FIXED_CHECKS, facts, job, pool)]
+            return self.find(job)
+        nearest = Reason.infeasible
+        for pool in pools:
+            answer = _first_obstacle(_CHANGING_CHECKS, self.facts, job, pool) or self._in_pool(job, pool)
+            if not isinstance(answer, Reason):
+                return answer
+            if NEARNESS[answer] > NEARNESS[nearest]:
+                nearest = answer
+        return nearest
 
     def find(self, job: Job) -> tuple[Worker, ...] | Reason:
         """The workers that the job would get now, one for each rank, in the cheapest pool that can take it, or the

@@ -89,7 +89,7 @@ class _Pass:
     def try_head(self, lines: TenantLines, line: Line) -> None:
         job = self.head(line)
         obstacle = job_obstacle(self.facts, job, self.turn.now_ms)
-        answer = obstacle if obstacle is not None else self.search.find(job)
+        answer = obstacle if obstacle is not None else self.search.find_for_line(job, line)
         if not isinstance(answer, Reason):
             start(self.turn, job, answer)
             self.started += 1

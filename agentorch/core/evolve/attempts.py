@@ -12,7 +12,7 @@ from agentorch.core.state import State
 from agentorch.model import events as ev
 from agentorch.model import limits
 from agentorch.model.fleet import Pool, Worker
-from agentorch.model.jobs import Attempt, Cause, Job, JobState, Place, Rank
+from agentorch.model.jobs import Attempt, Cause, Job, JobState, Place, Rank, Resources
 
 #: Ends that say nothing good of the worker; any other shows that it can bring work to its end.
 NOT_ITS_OWN_END = frozenset({Cause.lost, Cause.node_lost, Cause.no_capacity, Cause.interruption, Cause.exec_failed})
@@ -25,33 +25,29 @@ def started(state: State, event: ev.JobStarted) -> None:
     job = facts.jobs[event.job]
     pool = facts.pools[event.pool]
     tenant = facts.tenants[job.tenant]
+    worker = facts.workers[event.worker]
     state.queue.remove(job)
-    job.attempts = (
-        *job.attempts[-limits.ATTEMPTS_KEPT + 1 :],
-        Attempt(
-            number=event.attempt,
-            worker=event.worker,
-            node=event.node or facts.workers[event.worker].node,
-            ranks=_ranks(facts, event) if event.ranks else (),
-            port=event.port,
-            pool=event.pool,
-            devices=event.devices,
-            ordered_ms=event.at_ms,
-            reserved_usd_micros=event.reserved_usd_micros,
-            price_usd_micros_per_hour=event.price_usd_micros_per_hour,
-            paid_until_ms=event.paid_until_ms,
-            resources=event.resources,
-        ),
+    attempt = Attempt(
+        number=event.attempt,
+        worker=event.worker,
+        node=event.node or worker.node,
+        pool=event.pool,
+        devices=event.devices,
+        ordered_ms=event.at_ms,
+        reserved_usd_micros=event.reserved_usd_micros,
+        price_usd_micros_per_hour=event.price_usd_micros_per_hour,
+        paid_until_ms=event.paid_until_ms,
+        resources=event.resources,
     )
+    job.attempts = (*job.attempts[-limits.ATTEMPTS_KEPT + 1 :], attempt) if job.attempts else (attempt,)
     job.attempts_made = event.attempt
     job.state = JobState.starting
     job.was_preempted = job.backoff = False
     job.started_ms = job.started_ms or event.at_ms
-    for member in job.attempts[-1].members:
-        _take(facts.workers[member.worker], job, member.devices)
-    if event.port:
-        facts.last_port = event.port
-        facts.ports.setdefault(job.attempts[-1].node, []).append(event.port)
+    if event.ranks:
+        _start_gang(facts, job, event)
+    else:
+        _take(worker, job, attempt.resources, event.devices)
     if job.id in facts.reserved:
         unreserve(facts, job.id)
     tenant.queued -= 1
@@ -64,16 +60,20 @@ def started(state: State, event: ev.JobStarted) -> None:
     _remember_wait(pool, event.at_ms, event.at_ms - job.queued_ms)
 
 
-def _ranks(facts: Facts, event: ev.JobStarted) -> tuple[Rank, ...]:
+def _start_gang(facts: Facts, job: Job, event: ev.JobStarted) -> None:
+    attempt = job.attempts[-1]
     places = (Place(event.worker, event.node, event.devices), *event.ranks)
-    return tuple(
+    attempt.ranks = tuple(
         Rank(worker=place.worker, node=place.node or facts.workers[place.worker].node, devices=place.devices)
         for place in places
     )
+    for place in places:
+        _take(facts.workers[place.worker], job, attempt.resources, place.devices)
+    attempt.port = facts.last_port = event.port
+    facts.ports.setdefault(attempt.node, []).append(event.port)
 
 
-def _take(worker: Worker, job: Job, devices: tuple[str, ...]) -> None:
-    held = job.attempts[-1].resources
+def _take(worker: Worker, job: Job, held: Resources, devices: tuple[str, ...]) -> None:
     worker.free_cpu_milli -= held.cpu_milli
     worker.free_memory_bytes -= held.memory_bytes
     if devices:
@@ -163,13 +163,9 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
     if event.cause is Cause.lost or (event.cause is Cause.interruption and job.stop_cause is None):
         job.workers_lost += 1
     facts.world_seq = facts.seq + 1
-    if attempt.port:
-        _leave_port(facts, attempt)
-    for member in attempt.members:
-        worker = facts.workers.get(member.worker)
-        if worker is not None:
-            _give_back(facts, worker, job, member.devices)
-    worker = facts.workers.get(attempt.members[attempt.failed_rank or 0].worker)
+    worker = _end_gang(facts, job, attempt) if attempt.ranks else facts.workers.get(attempt.worker)
+    if worker is not None and not attempt.ranks:
+        _give_back(facts, worker, job, attempt.devices)
     if worker is not None and event.cause in (Cause.lost, Cause.no_capacity):
         worker.failures += 1
         pool = facts.pools.get(worker.pool)
@@ -181,11 +177,17 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
                 facts.workers[member.worker].failures = 0
 
 
-def _leave_port(facts: Facts, attempt: Attempt) -> None:
+def _end_gang(facts: Facts, job: Job, attempt: Attempt) -> Worker | None:
+    """Give back what all ranks held; returns the worker of the one that failed first."""
     taken = facts.ports[attempt.node]
     taken.remove(attempt.port)
     if not taken:
         del facts.ports[attempt.node]
+    for rank in attempt.ranks:
+        worker = facts.workers.get(rank.worker)
+        if worker is not None:
+            _give_back(facts, worker, job, rank.devices)
+    return facts.workers.get(attempt.ranks[attempt.failed_rank or 0].worker)
 
 
 def extended(state: State, event: ev.ReservationExtended) -> None:
