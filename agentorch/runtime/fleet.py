@@ -46,8 +46,7 @@ class Fleet:
     async def look(self, executors: Iterable[str]) -> None:
         """Report the nodes of these executors now, as far as they can be known."""
         for name in executors:
-            if name in self._executors:
-                await self._report(name)
+            await self._report(name)
 
     def elastic(self) -> set[str]:
         """Executors of pools whose workers live on nodes, and of nodes that are still known."""
@@ -60,10 +59,9 @@ class Fleet:
         self.perform(resizes_to_repeat(self._loop.state.facts))
 
     def start(self) -> None:
-        for name in self._executors:
-            watcher = asyncio.create_task(self._watch(name), name=f"nodes-{name}")
-            orders = asyncio.create_task(self._work(name), name=f"sizes-{name}")
-            self._tasks.extend(self._loop.watched(task) for task in (watcher, orders))
+        watchers = [self._watch(name) for name in sorted({*self._executors, *self.elastic()})]
+        for work in (*watchers, *(self._work(name) for name in self._executors)):
+            self._tasks.append(self._loop.watched(asyncio.create_task(work)))
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -89,9 +87,13 @@ class Fleet:
         return coming or any(node.executor == name and node.released for node in facts.nodes.values())
 
     async def _report(self, name: str) -> None:
-        """What the core knows already is no event. An executor that can't say changes nothing."""
+        """What the core knows already is no event. An executor that can't say changes nothing.
+
+        The nodes of one that is not configured any more are nobody's, and go.
+        """
+        executor = self._executors.get(name)
         try:
-            nodes = await self._executors[name].nodes()
+            nodes = await executor.nodes() if executor is not None else []
         except (ExecutorError, OSError) as error:
             self._complain(name, f"the nodes of {name} are not known just now: {error}")
             return

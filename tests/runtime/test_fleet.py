@@ -222,6 +222,20 @@ def test_a_refused_order_backs_off_across_a_restart() -> None:
     play(scenario())
 
 
+def test_the_nodes_of_an_executor_that_is_not_configured_any_more_are_forgotten() -> None:
+    async def scenario() -> None:
+        stage = Elastic()
+        async with stage.runtime() as runtime:
+            await stage.pass_time(runtime, all_on_nodes(1))
+            await runtime.ask(cmd.RemovePool(pool="cpu"))
+        runtime = Runtime(stage.ledger, {"other": stage.executor}, stage.telemetry, clock=stage.clock)
+        await runtime.open()
+        await stage.pass_time(runtime, lambda facts: not facts.nodes and not facts.pools)
+        await runtime.close()
+
+    play(scenario())
+
+
 def test_a_notice_moves_the_work_before_the_node_goes() -> None:
     async def scenario() -> None:
         stage = Elastic()
