@@ -14,6 +14,7 @@ from agentorch.api.services import Services
 from agentorch.core.facts import Facts
 from agentorch.core.observe import pool_facts
 from agentorch.core.state import State
+from agentorch.model.health import HealthState
 from agentorch.model.jobs import TIER_RANK
 from agentorch.model.proposals import MODE_RANK
 from agentorch.model.units import usd
@@ -55,6 +56,7 @@ def _families(services: Services, state: State) -> Iterator[Metric]:
     yield _gauge("build_info", "Version of the server", ["version"], [([__version__], 1)])
     yield from _queue(state)
     yield from _pools(state, source.now_ms())
+    yield from _health(facts)
     yield from _money(facts)
     yield from _supervisor(facts)
     yield _gauge("ledger_sequence", "Newest durable sequence number", [], [([], source.last_seq)])
@@ -101,6 +103,15 @@ def _pools(state: State, now_ms: int) -> Iterator[Metric]:
     names = [[one.name] for one in found]
     for name, text, values in columns:
         yield _gauge(name, text, ["pool"], list(zip(names, values, strict=True)))
+
+
+def _health(facts: Facts) -> Iterator[Metric]:
+    states = Counter(str(fault.state) for fault in facts.device_faults.values())
+    out = [([str(state)], float(states[state])) for state in HealthState if state is not HealthState.ok]
+    yield _gauge("devices_out", "Devices that take no work for their health", ["state"], out)
+    yield _gauge(
+        "health_halted", "1 while nothing is cordoned by itself (G11)", [], [([], float(bool(facts.health_halt)))]
+    )
 
 
 def _money(facts: Facts) -> Iterator[Metric]:

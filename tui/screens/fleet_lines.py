@@ -82,6 +82,10 @@ def worker_details(view: View, worker: WorkerDocument, width: int) -> list[Line]
     ]
     if worker.cordoned:
         lines.append(_fact("cordoned", worker.cordon_reason or "no reason given", width, "warning"))
+    if worker.health == "broken":
+        lines.append(_fact("repair", f"agentorch workers repair {worker.id}", width, "error"))
+    elif worker.health == "suspect":
+        lines.append(_fact("suspect", worker.health_reason, width, "warning"))
     if worker.reserved_for:
         lines.append(_fact("kept for", worker.reserved_for, width))
     lines += [[], line(("Jobs on it", "dim bold"))]
@@ -113,14 +117,19 @@ def _devices(view: View, workers: list[WorkerDocument], width: int) -> list[Line
 
 
 def device_lines(device: DeviceDocument, width: int) -> list[Line]:
-    """Three lines: name with its age; utilisation with history; memory, temperature, power."""
+    """Name with its age; what is wrong with it; utilisation with history; memory, temperature, power."""
     if device.age_s is None:
         age, age_look = "never read", "warning"
     else:
         age, age_look = f"{words.duration(device.age_s)} old", "warning" if device.age_s > STALE_S else "dim"
     head = line("  ", (plain(device.id), "bold"), (f"  {plain(device.name)}  ", "dim"), (age, age_look))
+    above = [head]
+    if device.health != "ok":
+        text = f"{device.health}: {device.health_reason}"
+        look = "warning" if device.health == "suspect" else "error"
+        above += [line((row, look)) for row in wrap(plain(text), width, indent=4)]
     if device.error:
-        return [head, *(line((row, "error")) for row in wrap(device.error, width, indent=4))]
+        return [*above, *(line((row, "error")) for row in wrap(device.error, width, indent=4))]
     use = device.utilization_percent
     share = use / 100 if use is not None else None
     bar = max(6, min(20, width - 36))
@@ -140,4 +149,4 @@ def device_lines(device: DeviceDocument, width: int) -> list[Line]:
         third += line((f"  {device.power_watts:.0f}{limit} W", ""))
     if device.pressure_percent is not None:
         third += line(("  pressure ", "dim"), words.percent(device.pressure_percent))
-    return [head, second, third]
+    return [*above, second, third]

@@ -53,8 +53,12 @@ def worker_sign(worker: WorkerDocument) -> tuple[str, str, str]:
             if worker.state == "down"
             else (glyphs.STOPPING, "warning", worker.state)
         )
+    if worker.health == "broken":
+        return glyphs.FAILED, "error", "broken"
     if worker.cordoned:
         return glyphs.HELD, "warning", "cordoned"
+    if worker.health == "suspect":
+        return glyphs.HIGH, "warning", "suspect"
     return (glyphs.RUNNING, "success", "busy") if worker.jobs else (glyphs.QUEUED, "dim", "idle")
 
 
