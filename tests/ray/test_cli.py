@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cli.shell import agentorch
+from tests.cli.shell import agentorch, process
 from tests.ray.cluster import needs_ray
 
 pytestmark = needs_ray
@@ -17,27 +17,27 @@ pytestmark = needs_ray
 def test_a_cluster_is_started_joined_shown_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = tmp_path / "state"
     monkeypatch.setenv("XDG_STATE_HOME", str(state))
-    up = agentorch("ray", "up", "--port", "0")
+    up = process("ray", "up", "--port", "0")
     assert up.returncode == 0, up.stderr
     try:
         token = state / "agentorch/ray/token"
         assert str(token) in up.stderr
         assert token.stat().st_mode & 0o777 == 0o600
-        assert agentorch("ray", "up", "--port", "0").returncode != 0
+        assert process("ray", "up", "--port", "0").returncode != 0
         address = up.stdout.strip()
-        joined = agentorch("ray", "join", address, "--num-cpus", "1", "--node-type", "small", "--label", "zone=x")
+        joined = process("ray", "join", address, "--num-cpus", "1", "--node-type", "small", "--label", "zone=x")
         assert joined.returncode == 0, joined.stderr
-        shown = agentorch("ray", "status", "--output", "json")
+        shown = process("ray", "status", "--output", "json")
         rows = {row["machine"]: row for row in json.loads(shown.stdout)}
         assert rows[joined.stdout.strip()]["type"] == "small"
         assert len(rows) == 2
         pids = [row["pid"] for row in rows.values()]
         assert all(psutil.pid_exists(pid) for pid in pids)
     finally:
-        down = agentorch("ray", "down")
+        down = process("ray", "down")
     assert down.returncode == 0
     assert not any(psutil.pid_exists(pid) for pid in pids)
-    again = agentorch("ray", "status")
+    again = process("ray", "status")
     assert again.returncode == 2
     assert "agentorch ray up" in again.stderr
 

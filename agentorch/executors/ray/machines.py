@@ -110,6 +110,8 @@ class Machines:
         arguments = ["--address", cluster.address]
         if gpus is not None:
             arguments += ["--num-gpus", str(gpus)]
+        if not cluster.folder:
+            cluster = msgspec.structs.replace(cluster, folder=self._session_folder())
         try:
             machine = self._start(cluster, arguments, cpus=cpus, node_type=node_type, labels=labels or {}, host=host)
         except BaseException:
