@@ -8,11 +8,7 @@ from typing import Any
 from agentorch.core.decide.jobs import stop
 from agentorch.core.decide.provisioning import groups, provision, release
 from agentorch.core.facts import Facts
-from agentorch.core.nodes import (
-    Space,
-    lacking,
-    room_on,
-)
+from agentorch.core.nodes import Space, lacking, room_on
 from agentorch.core.turn import Turn
 from agentorch.errors import Refused
 from agentorch.model import commands as cmd
