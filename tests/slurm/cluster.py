@@ -57,7 +57,7 @@ class SlurmCluster:
         self.start_daemon("slurmctld")
         for node in NODES:
             self.start_daemon(node)
-        eventually(lambda: self.command("sinfo", "-hN", "-p", "main,gpu", "-o", "%T").split() == ["idle"] * 2, "nodes")
+        eventually(self.is_well, "nodes")
 
     def start_daemon(self, name: str) -> None:
         """`munged`, `slurmctld`, or the slurmd of a node by its name."""
@@ -109,7 +109,14 @@ class SlurmCluster:
     def until_saved(self) -> None:
         """Until the controller has written down what jobs there are: one that is killed before forgets them."""
         since = time.time()
+        held = self.command("sbatch", "--parsable", "--hold", "--output=/dev/null", "--wrap=true")  # a change to save
+        self.command("scancel", held.strip())
         eventually(lambda: (self.directory / "state" / "job_state").stat().st_mtime >= since, "the controller's state")
+
+    def is_well(self) -> bool:
+        """Its controller answers, and both nodes take work."""
+        states = self.command("sinfo", "-hN", "-p", "main,gpu", "-o", "%T").split()
+        return len(states) == len(NODES) and set(states) <= {"idle", "mixed"}
 
     def running(self) -> list[str]:
         """The daemons that were started and not killed."""

@@ -62,7 +62,7 @@ def controller(cluster: SlurmCluster) -> Iterator[SlurmCluster]:
     yield cluster
     if "slurmctld" not in cluster.running():
         cluster.start_daemon("slurmctld")
-    eventually(lambda: cluster.command("sinfo", "-hN", "-p", "main,gpu", "-o", "%T").split() == ["idle"] * 2, "nodes")
+    eventually(cluster.is_well, "nodes")
 
 
 def test_a_stop_leaves_no_descendant_though_slurm_does_not_track_them(rig: SlurmRig) -> None:
@@ -196,7 +196,7 @@ def test_two_jobs_of_one_attempt_run_it_once(rig: SlurmRig) -> None:
             request = submission(
                 spec, name=name_in_slurm(rig, "a.1"), directory=path, partition="", options=rig.options
             )
-            tools.submit(*request)
+            tools.submit(request)
         assert (await ends.of("a.1")).exit_code == 0
         mine = name_in_slurm(rig, "")
         await eventually_async(

@@ -7,8 +7,9 @@ be running is asked of Slurm, for all attempts at once, and given up only as `_D
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
@@ -32,6 +33,8 @@ from agentorch.executors.stream import EventStream
 from agentorch.model import limits
 from agentorch.model.attempts import AttemptPhase, AttemptSpec, AttemptStatus, NodeInfo
 from agentorch.model.jobs import Cause
+
+log = logging.getLogger(__name__)
 
 _THREADS: Final = 6
 _POLL_MIN_S: Final = 0.05
@@ -86,8 +89,8 @@ class SlurmExecutor:
         self._settle: Batcher[str, Found] = Batcher(store.settle, pool)
         self._fence: Batcher[str, Found] = Batcher(store.fence, pool)
         self._stop: Batcher[StopRequest, Found] = Batcher(store.stop, pool)
-        self._submit: Batcher[Submission, str] = Batcher(self._submit_each, pool)
-        self._query: Batcher[None, list[SlurmJob]] = Batcher(self._query_once, pool)
+        self._submit: Batcher[Submission, str] = Batcher(self._tools.submit_each, pool)
+        self._query: Batcher[None, list[SlurmJob]] = Batcher(self._tools.jobs_for, pool)
         self._is_open = True
         self._later(self._poll())
         self._later(self._question_now_and_then())
@@ -176,7 +179,11 @@ class SlurmExecutor:
         # What is "not durable" may live in one machine's memory, where another one would not find it.
         whole = msgspec.structs.replace(spec, durable=True)
         try:
-            found = await self._prepare.submit(whole)
+            if spec.entry is not None:
+                grave = Grave(spec.id, Cause.exec_failed, "a function needs a warm worker, which pilots have")
+                found = await self._threaded(self._store.refuse, grave)
+            else:
+                found = await self._prepare.submit(whole)
             if found.sight is not Sight.unclaimed:
                 self._take_in(found)
                 return found.status
@@ -184,7 +191,7 @@ class SlurmExecutor:
             if watch is None:
                 watch = self._watch(spec.id)
                 self._later(self._ask(whole, watch))
-            self._hurry()
+            self._wake.set()
             try:
                 async with asyncio.timeout(self._options.start_wait_s):
                     return await asyncio.shield(watch.started)
@@ -203,13 +210,12 @@ class SlurmExecutor:
             partition=self._nodes.type_of(spec.node),
             options=self._options,
         )
-        asked = await self._threaded(self._store.was_submitted, spec.id)
-        if not asked:
-            await self._threaded(self._store.submitting, [spec.id])
         while self._watched.get(spec.id) is watch:
             try:
-                if not asked or not any(job.name == name and job.is_live for job in await self._query.submit(None)):
-                    asked = True
+                if not await self._threaded(self._store.was_submitted, spec.id):
+                    await self._threaded(self._store.submitting, spec.id)
+                    await self._submit.submit(request)
+                elif not await self._is_live(name):
                     await self._submit.submit(request)
                 watch.queued_at = time.monotonic()
                 return
@@ -217,9 +223,13 @@ class SlurmExecutor:
                 # Nothing is known; it is asked again, by name first. Two jobs of one name would run it once.
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, self._options.query_s)
-            except ExecutorError as error:
+            except (ExecutorError, OSError) as error:
                 grave = Grave(spec.id, Cause.no_capacity, f"Slurm did not take it: {error}")
                 self._take_in(await self._threaded(self._store.refuse, grave))
+
+    async def _is_live(self, name: str) -> bool:
+        """Whether Slurm has a job of that name in its queue, or runs one. Raises NodeUnreachable."""
+        return any(job.name == name and job.is_live for job in await self._query.submit(None))
 
     async def _inspect(self, attempt: str) -> AttemptStatus:
         found = await self._settle.submit(attempt)
@@ -239,9 +249,8 @@ class SlurmExecutor:
             return True
         if not await self._threaded(self._store.was_submitted, attempt):
             return False
-        name = job_name(self._store.name, attempt)
         try:
-            return any(job.name == name and job.is_live for job in await self._query.submit(None))
+            return await self._is_live(job_name(self._store.name, attempt))
         except NodeUnreachable:
             return True
 
@@ -253,7 +262,7 @@ class SlurmExecutor:
             if jobs:
                 await self._threaded(self._tools.warn if gently else self._tools.cancel, jobs)
         except NodeUnreachable:
-            self._hurry()
+            self._wake.set()
 
     def _take_in(self, found: Found, *, tell: bool = True) -> None:
         """Watch what runs; tell what has ended to whoever waits for it."""
@@ -272,19 +281,16 @@ class SlurmExecutor:
     def _watch(self, attempt: str, *, queued: bool = False) -> Watch:
         started: asyncio.Future[AttemptStatus] = asyncio.get_running_loop().create_future()
         watch = self._watched[attempt] = Watch(started, time.monotonic() if queued else None)
-        self._hurry()
+        self._wake.set()
         return watch
 
     # -- watching
-
-    def _hurry(self) -> None:
-        self._wake.set()
 
     async def _poll(self) -> None:
         """Look for what guards have told; often while there is news, or somebody waits for some."""
         pause = _POLL_MIN_S
         while True:
-            news = await self._look() if self._watched else False
+            news = self._watched and await self._undisturbed(self._look())
             pause = _POLL_MIN_S if news else min(pause * _POLL_GROWTH, self._options.poll_s)
             try:
                 async with asyncio.timeout(pause):
@@ -297,7 +303,7 @@ class SlurmExecutor:
     async def _question_now_and_then(self) -> None:
         """Apart from looking: a controller that does not answer must not delay what directories say."""
         while True:
-            doubt = await self._question() if self._watched else False
+            doubt = self._watched and await self._undisturbed(self._question())
             await asyncio.sleep(min(_QUERY_MIN_S, self._options.query_s) if doubt else self._options.query_s)
 
     async def _look(self) -> bool:
@@ -351,29 +357,20 @@ class SlurmExecutor:
                 found = await self._threaded(self._store.give_up, grave)
         self._take_in(found)
 
+    async def _undisturbed(self, work: Awaitable[bool]) -> bool:
+        """What it says; a file system that does not answer just now is no reason to stop looking."""
+        try:
+            return await work
+        except (ExecutorError, OSError) as error:
+            log.warning("%s: %s", self.name, error)
+            return True
+
     # -- what threads do
 
-    async def _found(self, attempts: Sequence[str] | dict[str, None]) -> list[Found]:
-        return list(await asyncio.gather(*(self._settle.submit(attempt) for attempt in attempts)))
-
-    def _query_once(self, items: list[None]) -> list[list[SlurmJob] | Exception]:
-        jobs = self._tools.jobs()
-        return [jobs for _ in items]
-
-    def _submit_each(self, requests: list[Submission]) -> list[str | Exception]:
-        results: list[str | Exception] = []
-        away: NodeUnreachable | None = None
-        for request in requests:
-            try:
-                if away is not None:
-                    raise away
-                results.append(self._tools.submit(*request))
-            except NodeUnreachable as error:
-                away = error  # the others need not wait for the same silence
-                results.append(error)
-            except ExecutorError as error:
-                results.append(error)
-        return results
+    async def _found(self, attempts: Iterable[str]) -> list[Found]:
+        """What can be seen of each; of one that can't be looked at just now, nothing."""
+        looks = await asyncio.gather(*(self._settle.submit(attempt) for attempt in attempts), return_exceptions=True)
+        return [found for found in looks if isinstance(found, Found)]
 
     async def _threaded(self, work: Callable[..., Result], *arguments: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)

@@ -24,7 +24,7 @@ from agentorch.errors import ExecutorError, NodeUnreachable, ProvisioningError
 from agentorch.executors.remote.agent_main import EXIT
 from agentorch.executors.remote.line import Line, Streams
 from agentorch.executors.remote.transport import Member
-from agentorch.executors.slurm.batch import LOG, script
+from agentorch.executors.slurm.batch import LOG, Submission, script
 from agentorch.executors.slurm.door import knock, make_token
 from agentorch.executors.slurm.names import job_name, own_name
 from agentorch.executors.slurm.options import SlurmOptions
@@ -182,7 +182,8 @@ class SlurmTransport:
         arguments += [f"--time={shape.time_min}"] if shape.time_min else []
         arguments += [f"--partition={shape.partition}"] if shape.partition else []
         try:
-            self._tools.submit(script(self._options, str(folder), bootstrap=_BOOTSTRAP, flags=()), arguments)
+            text = script(self._options, str(folder), bootstrap=_BOOTSTRAP, flags=())
+            self._tools.submit(Submission(text, arguments))
         except NodeUnreachable:
             raise  # it may have been taken: then it stands, and is counted
         except ExecutorError:

@@ -7,7 +7,6 @@ by a node that is gone; so here a claimed attempt without a verdict is `running`
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -48,11 +47,11 @@ class SharedStore(AttemptStore):
         """Raises ExecutorError if a newer epoch has opened the root."""
         self._check_epoch()
 
-    def submitting(self, attempts: Sequence[str]) -> None:
+    def submitting(self, attempt: str) -> None:
         """Note that Slurm is about to be asked, durably."""
-        for attempt in attempts:
-            with AttemptDirectory(self.path(attempt)) as directory:
-                directory.write(SUBMITTED, {}, durable=True)
+        self._check_epoch()
+        with AttemptDirectory(self.path(attempt)) as directory:
+            directory.write(SUBMITTED, {}, durable=True)
 
     def was_submitted(self, attempt: str) -> bool:
         return Path(self.path(attempt), SUBMITTED).exists()
@@ -72,6 +71,7 @@ class SharedStore(AttemptStore):
 
     def give_up(self, grave: Grave) -> Found:
         """Leave the verdict that nobody else can write; what never began is fenced first, so that it never will."""
+        self._check_epoch()
         found = self._fenced(grave.attempt)
         if found.sight is Sight.ended:
             return found
@@ -88,6 +88,7 @@ class SharedStore(AttemptStore):
 
     def refuse(self, grave: Grave) -> Found:
         """It can't be run: ended without having begun, unless it has."""
+        self._check_epoch()
         return self._end_unstarted(grave.attempt, grave.cause, grave.message)
 
     # -- what differs from one machine

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from agentorch.errors import ExecutorError, NodeUnreachable
+from agentorch.executors.slurm.batch import Submission
 from agentorch.executors.slurm.options import SlurmOptions
 
 #: States in which a job's processes may exist, or may come to exist. Whatever else squeue says, it is over.
@@ -105,15 +106,41 @@ class SlurmTools:
             )
         return nodes
 
-    def submit(self, script: str, arguments: Sequence[str]) -> str:
+    def submit(self, request: Submission) -> str:
         """The id of the job. Raises SlurmRefused; NodeUnreachable if it may have been taken, or could not be asked."""
         chosen = [
             f"--{name}={value}"
             for name in ("partition", "account", "qos")
-            if (value := getattr(self._options, name)) and not any(each.startswith(f"--{name}=") for each in arguments)
+            if (value := getattr(self._options, name))
+            and not any(each.startswith(f"--{name}=") for each in request.arguments)
         ]
-        command = ("sbatch", "--parsable", "--no-requeue", *chosen, *arguments, *self._options.extra)
-        return self._run(*command, text=script, refusable=True).strip().partition(";")[0]
+        command = ("sbatch", "--parsable", "--no-requeue", *chosen, *request.arguments, *self._options.extra)
+        return self._run(*command, text=request.script, refusable=True).strip().partition(";")[0]
+
+    # -- the same for batches: one result, or what went wrong, for each item
+
+    def jobs_for(self, askers: Sequence[object]) -> list[list[SlurmJob] | Exception]:
+        """All jobs, for each of those who ask: one squeue."""
+        jobs = self.jobs()
+        return [jobs for _ in askers]
+
+    def submit_each(self, requests: Sequence[Submission]) -> list[str | Exception]:
+        """See `submit`. After a silence the others need not wait for the same one."""
+        results: list[str | Exception] = []
+        away: NodeUnreachable | None = None
+        for request in requests:
+            try:
+                if away is not None:
+                    raise away
+                results.append(self.submit(request))
+            except NodeUnreachable as error:
+                away = error
+                results.append(error)
+            except ExecutorError as error:
+                results.append(error)
+        return results
+
+    # -- ending
 
     def cancel(self, jobs: Iterable[str]) -> None:
         """End the jobs. Those that have ended meanwhile are no error. Raises NodeUnreachable."""
