@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,7 +52,8 @@ def eventually(look: Callable[[], T | None], what: str) -> T:
 class Server:
     """`agentorch serve` on a port and a folder of its own; may be killed and started again."""
 
-    def __init__(self, folder: Path, config: str = "") -> None:
+    def __init__(self, folder: Path, config: str = "", program: Sequence[str] = ("agentorch.cli", "serve")) -> None:
+        self.program = program
         self.folder = folder
         self.data = folder / "data"
         self.config = folder / "agentorch.toml"
@@ -71,7 +72,7 @@ class Server:
 
     def start(self) -> None:
         log = (self.folder / "server.log").open("ab")
-        command = [sys.executable, "-m", "agentorch.cli", "serve", "--data", str(self.data)]
+        command = [sys.executable, "-m", *self.program, "--data", str(self.data)]
         command += ["--port", str(self.port), "--config", str(self.config)]
         with log:
             self.process = subprocess.Popen(command, env={**os.environ, "AGENTORCH_KEY": KEY}, stdout=log, stderr=log)
@@ -145,8 +146,8 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, config: str = "") -> Iterator[Server]:
-    server = Server(folder, config)
+def running(folder: Path, config: str = "", program: Sequence[str] = ("agentorch.cli", "serve")) -> Iterator[Server]:
+    server = Server(folder, config, program)
     server.start()
     try:
         yield server
