@@ -91,29 +91,23 @@ def _forget(turn: Turn, seen: Collection[str]) -> None:
 
 
 def _count(turn: Turn, sample: DeviceSample) -> None:
-    """Remember what its counters say; an unknown value leaves the known one."""
+    """Remember what its counters say; an unknown value leaves the known one. Several nodes may share a machine."""
     known = turn.facts.devices.get(sample.id)
+    then: tuple[int | None, ...] = (None, None, None)
     if known is not None:
-        then = (known.node, known.parent, known.ecc_uncorrected, known.ecc_uncorrected_ever, known.xid_count)
-    else:
-        then = ("", "", None, None, None)
-    now = (
-        sample.node,
-        sample.parent,
-        then[2] if sample.ecc_uncorrected is None else sample.ecc_uncorrected,
-        then[3] if sample.ecc_uncorrected_ever is None else sample.ecc_uncorrected_ever,
-        then[4] if sample.xid_count is None else sample.xid_count,
-    )
+        then = (known.ecc_uncorrected, known.ecc_uncorrected_ever, known.xid_count)
+    counts = (sample.ecc_uncorrected, sample.ecc_uncorrected_ever, sample.xid_count)
+    now = tuple(old if new is None else new for old, new in zip(then, counts, strict=True))
     if known is None or now != then:
         turn.emit(
             ev.DeviceCounted(
                 at_ms=turn.now_ms,
                 device=sample.id,
-                node=now[0],
-                parent=now[1],
-                ecc_uncorrected=now[2],
-                ecc_uncorrected_ever=now[3],
-                xid_count=now[4],
+                node=sample.node,
+                parent=sample.parent,
+                ecc_uncorrected=now[0],
+                ecc_uncorrected_ever=now[1],
+                xid_count=now[2],
             )
         )
 

@@ -65,4 +65,8 @@ def _job(facts: Facts, name: str) -> list[Any] | None:
 
 def _worker(facts: Facts, name: str) -> list[Any] | None:
     worker = facts.workers.get(name)
-    return None if worker is None else [name, worker.pool, worker.state, worker.cordoned]
+    return (
+        None
+        if worker is None
+        else [name, worker.pool, worker.state, worker.cordoned, worker.cordon_reason, worker.broken]
+    )

@@ -51,6 +51,17 @@ def test_g16_what_health_cordoned_is_asked_and_an_answer_brings_it_back() -> Non
     world.assert_sound()
 
 
+def test_g17_a_yes_to_one_cordon_is_no_yes_to_another() -> None:
+    world = fleet()
+    world.ask(cmd.CordonWorker(worker="gpu-0", cordoned=True, by="ann", reason="fan"))
+    proposal = world.propose(Uncordon(worker="gpu-0"))
+    world.answer(proposal)
+    world.ask(cmd.CordonWorker(worker="gpu-0", cordoned=False, by="ann"))
+    say(world, xid_count=1, xids=(79,))
+    assert world.carry_out(proposal).state == "open", "a person must look again"
+    assert world.facts.workers["gpu-0"].cordoned
+
+
 def test_g16_a_tripped_breaker_is_out_of_reach_even_for_an_approved_action() -> None:
     world = fleet()
     for count in range(1, limits.BREAKER_CORDONS):
