@@ -44,11 +44,11 @@ def jobs_per_worker(shape: Resources, need: Resources) -> int:
 
 def first_pool(facts: Facts, job: Job) -> str:
     """The pool that a queued job waits for first: the cheapest that may take it, rather one that is not paused."""
-    fitting = [name for name in fit.candidate_pools(facts, job) if _fits(facts.pools[name].spec, job)]
+    fitting = [name for name in fit.candidate_pools(facts, job) if fits(facts.pools[name].spec, job)]
     return next((name for name in fitting if not facts.pools[name].paused), fitting[0] if fitting else "")
 
 
-def _fits(spec: PoolSpec, job: Job) -> bool:
+def fits(spec: PoolSpec, job: Job) -> bool:
     """By the size of a worker; and of the pool, where the job needs several workers at once."""
     return fit.could_fit(spec.shape, job.resources) and (job.spec.gang == 1 or fit.could_hold(spec, job))
 

@@ -13,7 +13,7 @@ from itertools import islice
 import msgspec
 
 from agentorch.core import fit
-from agentorch.core.demand import Demand, demand, first_pool, standing_workers
+from agentorch.core.demand import Demand, demand, first_pool, fits, standing_workers
 from agentorch.core.facts import Facts
 from agentorch.core.guardrails.protection import SUPERVISOR
 from agentorch.core.health import health_of, why_unhealthy
@@ -199,7 +199,7 @@ class _Look:
         attempt = job.attempt if job.id in self.facts.running else None
         run_ms = self.now_ms - attempt.started_ms if attempt is not None and attempt.started_ms is not None else 0
         allowed = fit.allowed_pools(self.facts, job)
-        fitting = tuple(name for name in allowed if fit.could_fit(self.facts.pools[name].spec.shape, job.resources))
+        fitting = tuple(name for name in allowed if fits(self.facts.pools[name].spec, job))
         return JobFacts(
             id=job.id,
             name=job.spec.name,

@@ -31,7 +31,7 @@ Turns = tuple[int, float, str, int, Line]
 
 
 def schedule(turn: Turn) -> int:
-    """Start what can start, at most `DISPATCH_PER_PASS`. Returns how many started; O(log n) in the jobs that wait."""
+    """Start what can start, until `DISPATCH_PER_PASS` ranks have. Returns how many jobs; O(log n) in the waiting."""
     turn.queue.wake(turn.now_ms)
     free = any(worker.free_cpu_milli > 0 and fit.takes_work(worker) for worker in turn.facts.workers.values())
     if not free or not len(turn.queue):
@@ -47,7 +47,7 @@ class _Pass:
         self.facts: Facts = turn.facts
         self.search = Search(turn.facts, turn.now_ms)
         self.aside: list[tuple[TenantLines, Line]] = []
-        self.started = 0
+        self.started = self.ranks = 0
         self.claimed: set[str] = set()  # pools for which a job that goes earlier waits already
         self.ring: list[Turns] = []
         for rank, tier in enumerate(turn.queue.tiers):
@@ -73,7 +73,7 @@ class _Pass:
 
     def run(self) -> int:
         ring = self.ring
-        while ring and self.started < limits.DISPATCH_PER_PASS and len(self.aside) < limits.BACKFILL_DEPTH:
+        while ring and self.ranks < limits.DISPATCH_PER_PASS and len(self.aside) < limits.BACKFILL_DEPTH:
             _, _, tenant, rank, line = ring[0]
             lines = self.turn.queue.tiers[rank][tenant]
             self.try_head(lines, line)
@@ -93,6 +93,7 @@ class _Pass:
         if not isinstance(answer, Reason):
             start(self.turn, job, answer)
             self.started += 1
+            self.ranks += len(answer)
             return
         if answer in (Reason.no_capacity, Reason.reserved):
             self.claim(job)

@@ -90,7 +90,7 @@ def _size(case: Case, kind: str, pool: str) -> int:
     facts = case.facts
     if kind in ("shrink", "cordon"):
         return len(case.workers_of(facts.pools[pool]))
-    running = sum(len(facts.workers[name].running) for name in facts.pools[pool].workers)
+    running = len({job for name in facts.pools[pool].workers for job in facts.workers[name].running})
     return running + case.demand.queued.get(pool, 0) if kind == "reroute" else running
 
 
