@@ -205,21 +205,18 @@ async def serving(
     new_key: str | None = None
 
     def environment(job: Job) -> dict[str, str]:
-        return {"AGENTORCH_URL": url, "AGENTORCH_TOKEN": job_token(secret, job.id)}
-
-    def placement(attempt: str) -> str | None:
-        return node_of(runtime.loop.state.facts, attempt)
+        return {"AGENTORCH_URL": settings.server.url or url, "AGENTORCH_TOKEN": job_token(secret, job.id)}
 
     executors = executors_of(
-        settings, data_dir, devices=devices, energy=sampler.energy_mj, placement=placement, clock=clock
-    )
-    runtime = Runtime(
-        SqliteLedger(data_dir / LEDGER_FILE),
-        executors,
-        sampler,
+        settings,
+        data_dir,
+        devices=devices,
+        energy=sampler.energy_mj,
+        placement=lambda attempt: node_of(runtime.loop.state.facts, attempt),
         clock=clock,
-        environment=environment,
     )
+    ledger = SqliteLedger(data_dir / LEDGER_FILE)
+    runtime = Runtime(ledger, executors, sampler, clock=clock, environment=environment)
 
     def configure(facts: Facts) -> Sequence[cmd.Command]:
         nonlocal new_key

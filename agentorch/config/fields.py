@@ -121,6 +121,7 @@ SERVER: Final[dict[str, Field]] = {
         {"type": "array", "items": {"type": "string"}},
         "further names that requests may address this server by (its Host header)",
     ),
+    "url": string("", "how jobs on other machines reach this server; default: the address that it is bound to"),
     "executor": choice(EXECUTOR_NAMES, "local", "executor of pools that name none"),
 }
 

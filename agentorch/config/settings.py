@@ -37,6 +37,7 @@ class ServerSettings:
     data_dir: Path
     allowed_hosts: tuple[str, ...]
     executor: str = "local"
+    url: str = ""
 
 
 @dataclass(frozen=True)
