@@ -23,21 +23,22 @@ class Terms:
 
     @property
     def renew_every_s(self) -> float:
-        return self.lease_s / 4
+        """Often, also under a long lease: telemetry comes with the answer, and a node that does not is in doubt."""
+        return min(self.lease_s / 4, 2.5)
 
     @property
     def retry_s(self) -> float:
-        return self.lease_s / 20
+        return min(self.lease_s / 20, 0.5)
 
     @property
     def call_s(self) -> float:
         """Patience with a call that only looks at memory."""
-        return self.lease_s / 4
+        return min(self.lease_s / 4, 5.0)
 
     @property
     def work_s(self) -> float:
         """Patience with a call that starts or ends processes, or reads a disk."""
-        return 3 * self.lease_s
+        return min(3 * self.lease_s, 30.0)
 
     @property
     def poll_s(self) -> float:
