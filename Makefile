@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check bench soak clean
+.PHONY: help demo test check bench soak partition clean
 .DEFAULT_GOAL := help
 
 help:                 ## say what there is
@@ -32,6 +32,9 @@ bench: $(VENV)/.ready ## measure, beside peers, and print the tables of benchmar
 
 soak: $(VENV)/.ready  ## kill -9 the server 50 times under load and check that nothing is lost
 	$(BIN)/python -m tests.soak --kills 50 --jobs 200
+
+partition: $(VENV)/.ready ## pull cables between network namespaces: two runs of a job never overlap (needs root)
+	AGENTORCH_NETNS=1 $(BIN)/python -m pytest tests/ray/test_partition.py -s
 
 clean:                ## remove what make made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

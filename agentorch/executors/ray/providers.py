@@ -138,6 +138,7 @@ class CommandProvider:
             book = self._read()
             ordered = book.setdefault(node_type, _Ordered())
             settle(ordered, there, time.time())
+            write_private(self._book, msgspec.json.encode(book))
             for _ in range(target - len(there) - len(ordered.at_s)):
                 # Noted first: a node too few for a quarter of an hour is cheaper than one that nobody knows of.
                 ordered.at_s.append(time.time())
