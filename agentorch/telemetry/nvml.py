@@ -32,13 +32,14 @@ class Reader:
         self._kind: type[Exception] = nvml.NVMLError
         self._absent: type[Exception] = nvml.NVMLError_NotSupported
         self._errors: list[str] = []
+        self.failure: Exception | None = None  # the newest
 
     def __call__(self, field: str, call: Callable[[], Value]) -> Value | None:
         """A field that every device should have."""
         try:
             return call()
         except self._kind as error:
-            self._errors.append(f"{field}: {error}")
+            self._failed(field, error)
             return None
 
     def maybe(self, field: str, call: Callable[[], Value]) -> Value | None:
@@ -48,8 +49,12 @@ class Reader:
         except self._absent:
             return None
         except self._kind as error:
-            self._errors.append(f"{field}: {error}")
+            self._failed(field, error)
             return None
+
+    def _failed(self, field: str, error: Exception) -> None:
+        self._errors.append(f"{field}: {error}")
+        self.failure = error
 
     @property
     def error(self) -> str:

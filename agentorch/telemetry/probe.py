@@ -180,7 +180,7 @@ class NvmlProbe:
         ]
 
     def _device(self, index: int, xids: XidLog) -> list[DeviceSample]:
-        """The GPU, then its slices. A GPU that fell off the bus can't even say its name: that raises."""
+        """The GPU, then its slices. One that fell off the bus says nothing, or nothing but its name: that raises."""
         nvml = self._nvml
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
         uuid = _text(nvml.nvmlDeviceGetUUID(handle))
@@ -189,6 +189,9 @@ class NvmlProbe:
         rates = read("utilization", lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
         limit = read("power limit", lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle))
         power = read("power", lambda: nvml.nvmlDeviceGetPowerUsage(handle))
+        heat = read("temperature", lambda: float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)))
+        if read.failure is not None and memory is rates is power is heat is None:
+            raise read.failure
         name = _text(read("name", lambda: nvml.nvmlDeviceGetName(handle)) or "")
         self._names[index] = (uuid, name)
         read.maybe("xids", lambda: xids.listen(handle, uuid))
@@ -200,9 +203,7 @@ class NvmlProbe:
             utilization_percent=None if rates is None else float(rates.gpu),
             memory_used_bytes=None if memory is None else int(memory.used),
             memory_total_bytes=None if memory is None else int(memory.total),
-            temperature_c=read(
-                "temperature", lambda: float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU))
-            ),
+            temperature_c=heat,
             power_watts=None if power is None else power / 1000,
             power_limit_watts=None if limit is None else limit / 1000,
             processes=self._processes(handle, read),

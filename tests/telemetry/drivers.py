@@ -37,6 +37,7 @@ class Driver:
         self.loaded = True
         self.lost = False
         self.fallen = ""
+        self.dead = ""  # it has a name, and nothing else can be read
         self.inits = 0
         self.ecc = {self.NVML_VOLATILE_ECC: 0, self.NVML_AGGREGATE_ECC: 2}
         self.rows = (0, 0, 0, 0)
@@ -69,16 +70,24 @@ class Driver:
     def nvmlDeviceGetName(self, handle: str) -> bytes:
         return b"NVIDIA " + handle.encode()
 
+    def _is_alive(self, handle: str) -> None:
+        if handle == self.dead:
+            raise NVMLError(15)
+
     def nvmlDeviceGetMemoryInfo(self, handle: str) -> SimpleNamespace:
+        self._is_alive(handle)
         return SimpleNamespace(used=10 * MIB, total=100 * MIB)
 
     def nvmlDeviceGetUtilizationRates(self, handle: str) -> SimpleNamespace:
+        self._is_alive(handle)
         return SimpleNamespace(gpu=0)
 
     def nvmlDeviceGetTemperature(self, handle: str, sensor: int) -> int:
+        self._is_alive(handle)
         return 61
 
     def nvmlDeviceGetPowerUsage(self, handle: str) -> int:
+        self._is_alive(handle)
         if handle == "GPU-1":
             raise NVMLError_NotSupported
         return 250_500

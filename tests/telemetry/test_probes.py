@@ -156,6 +156,14 @@ def test_one_gpu_that_fell_off_the_bus_hides_no_other() -> None:
     assert [sample.id for sample in NvmlProbe(nvml=driver).sample()] == ["GPU-1"]
 
 
+def test_a_gpu_with_nothing_but_a_name_is_not_sampled() -> None:
+    driver = Driver()
+    probe = NvmlProbe(nvml=driver)
+    probe.sample()
+    driver.dead = "GPU-0"
+    assert [sample.id for sample in probe.sample()] == ["GPU-1"], "what was known of it grows old"
+
+
 def test_a_driver_that_goes_away_is_an_error_not_an_empty_machine() -> None:
     driver = Driver()
     probe = NvmlProbe(nvml=driver)
