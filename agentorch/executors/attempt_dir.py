@@ -69,6 +69,15 @@ class AttemptDirectory:
         """Put the record there whole or not at all; on disk when this returns, if `durable`."""
         write_whole(self.fd, name, json.dumps(record).encode(), durable=durable)
 
+    def leave(self, name: str, data: bytes, *, durable: bool) -> None:
+        """As `write`, for a file that is not there yet, and that counts only when it is whole.
+
+        It is written in place: until then it reads as none, and so it does for good if its writer is killed.
+        """
+        _write_file(self.fd, name, data)
+        if durable:
+            _sync(self.fd, name)
+
     def claim(self) -> int | None:
         """Take the attempt for this process, for its life. Returns the descriptor that holds the lock, None = taken.
 
@@ -151,12 +160,7 @@ def write_whole(directory_fd: int, name: str, data: bytes, *, durable: bool) -> 
     _write_file(directory_fd, temporary, data)
     os.rename(temporary, name, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
     if durable:
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory_fd)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.fsync(directory_fd)
+        _sync(directory_fd, name)
 
 
 def boot_id() -> str:
@@ -172,6 +176,15 @@ def _write_file(directory_fd: int, name: str, data: bytes) -> None:
             data = data[os.write(fd, data) :]
     finally:
         os.close(fd)
+
+
+def _sync(directory_fd: int, name: str) -> None:
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory_fd)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.fsync(directory_fd)
 
 
 def _temporary_name(name: str) -> str:

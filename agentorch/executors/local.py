@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +26,8 @@ from agentorch.executors.cores import Cores
 from agentorch.executors.energy import EnergyMeter, ReadEnergy, unknown
 from agentorch.executors.environment import default_environment
 from agentorch.executors.hardware import local_node
-from agentorch.executors.look import Found, Sight
-from agentorch.executors.records import STREAMS
+from agentorch.executors.look import Found, Sight, status_of
+from agentorch.executors.records import STREAMS, VerdictRecord
 from agentorch.executors.spawner import Spawner
 from agentorch.executors.store import AttemptStore, StopRequest
 from agentorch.executors.stream import EventStream
@@ -42,10 +43,11 @@ _CLOSE_PATIENCE_S: Final = 5.0
 
 
 @dataclasses.dataclass
-class _Outcome:
-    """What a launch waits for: that its program runs, or what became of it instead."""
+class _Launch:
+    """`status` is what a launch waits for: that its program runs, or what became of it instead."""
 
     status: asyncio.Future[AttemptStatus]
+    devices: Sequence[str]
     asked: int = 0
 
 
@@ -80,8 +82,7 @@ class LocalExecutor:
         self._cores = Cores(os.sched_getaffinity(0) if sys.platform == "linux" else ())
         self._energy = EnergyMeter(energy)
         self._watched: dict[str, int] = {}  # attempt -> pidfd of its shim
-        self._launching: dict[str, asyncio.Task[AttemptStatus]] = {}
-        self._outcomes: dict[str, _Outcome] = {}  # what launches wait for
+        self._launching: dict[str, _Launch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
         self._theirs: set[str] = set()  # being fenced or stopped, so no warm worker may have them
@@ -135,15 +136,15 @@ class LocalExecutor:
             return await self._launch_mixed(self._warm, attempts)
         for spec in attempts:
             if spec.id not in self._launching:
-                self._launching[spec.id] = asyncio.create_task(self._launch(spec))
+                self._begin(spec)
         # Waited for, not cancelled: a caller that gives up must not leave a launch half done.
-        tasks = [self._launching[spec.id] for spec in attempts]
-        if tasks:
-            await asyncio.wait(tasks)
-        for failure in [task.exception() for task in tasks]:
+        outcomes = [self._launching[spec.id].status for spec in attempts]
+        if outcomes:
+            await asyncio.wait(outcomes)
+        for failure in [outcome.exception() for outcome in outcomes]:
             if failure is not None:
                 raise failure
-        return [task.result() for task in tasks]
+        return [outcome.result() for outcome in outcomes]
 
     async def _launch_mixed(self, warm: WarmCalls, attempts: Sequence[AttemptSpec]) -> list[AttemptStatus]:
         entries = [spec for spec in attempts if spec.entry is not None]
@@ -192,13 +193,16 @@ class LocalExecutor:
         if not self._is_open:
             return
         if self._launching:
-            await asyncio.wait(self._launching.values(), timeout=_CLOSE_PATIENCE_S)
+            outcomes = [launch.status for launch in self._launching.values()]
+            await asyncio.wait(outcomes, timeout=_CLOSE_PATIENCE_S)
         self._is_open = False
         if self._warm is not None:
             await self._warm.close()
-        for task in [*self._launching.values(), *self._tasks]:
+        for launch in self._launching.values():
+            launch.status.cancel()
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._launching.values(), *self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._spawner.close()
         for attempt in list(self._watched):
             self._unwatch(attempt)
@@ -220,43 +224,42 @@ class LocalExecutor:
         self._resolve(AttemptStatus(id=attempt, phase=AttemptPhase.running, started_ms=started_ms))
         if attempt not in self._watched:
             # Its zygote died between forking it and saying so.
-            self._later(self._absorb(attempt, self._settle.submit(attempt)))
+            self._later(self._find_out(attempt, self._settle.submit(attempt)))
 
-    def on_ended(self, attempt: str) -> None:
+    def on_ended(self, attempt: str, verdict: VerdictRecord | None) -> None:
+        if verdict is not None:
+            self._take_in(Found(Sight.ended, status_of(attempt, verdict)))
+            return
         if attempt in self._watched:
             self._unwatch(attempt)
-        self._later(self._after_exit(attempt))
+        self._later(self._find_out(attempt, self._settle.submit(attempt)))
 
     def on_failed(self, attempt: str) -> None:
-        self._later(self._absorb(attempt, self._abandon.submit(attempt)))
+        self._later(self._find_out(attempt, self._abandon.submit(attempt)))
 
     def on_restarted(self) -> None:
-        for attempt in self._outcomes:
-            if attempt not in self._watched:
-                self._ask(attempt)
+        for attempt, launch in self._launching.items():
+            if launch.asked and attempt not in self._watched:
+                self._ask(attempt, launch)
 
     # -- one attempt
 
-    async def _launch(self, spec: AttemptSpec) -> AttemptStatus:
-        try:
-            bound = msgspec.structs.replace(spec, cores=self._cores.take(spec.id, spec.cpu_milli))
-            found = await self._known(spec.id, self._prepare.submit(bound))
-            if found.sight is not Sight.unclaimed:
-                self._take_in(found)
-                return found.status
-            outcome = self._outcomes[spec.id] = _Outcome(asyncio.get_running_loop().create_future())
-            self._energy.start(spec.id, spec.devices)
-            self._ask(spec.id)
-            return await outcome.status
-        except ExecutorError:
-            self._cores.release(spec.id)
-            raise
-        finally:
-            self._outcomes.pop(spec.id, None)
-            del self._launching[spec.id]
+    def _begin(self, spec: AttemptSpec) -> None:
+        """Its directory first, then its shim; what comes of that is a callback, because a task each would cost more."""
+        launch = _Launch(asyncio.get_running_loop().create_future(), spec.devices)
+        self._launching[spec.id] = launch
+        bound = msgspec.structs.replace(spec, cores=self._cores.take(spec.id, spec.cpu_milli))
+        self._prepare.submit(bound).add_done_callback(partial(self._on_prepared, spec.id, launch))
 
-    def _ask(self, attempt: str) -> None:
-        self._outcomes[attempt].asked += 1
+    def _on_prepared(self, attempt: str, launch: _Launch, prepared: asyncio.Future[Found]) -> None:
+        if prepared.exception() is None and prepared.result().sight is Sight.unclaimed:
+            self._energy.start(attempt, launch.devices)
+            self._ask(attempt, launch)
+        else:
+            self._later(self._find_out(attempt, prepared))
+
+    def _ask(self, attempt: str, launch: _Launch) -> None:
+        launch.asked += 1
         self._spawner.ask(self._store.path(attempt))
 
     async def _inspect(self, attempt: str) -> AttemptStatus:
@@ -265,7 +268,7 @@ class LocalExecutor:
             return called
         launching = self._launching.get(attempt)
         if launching is not None:
-            await asyncio.wait([launching])  # it must not be fenced by its own runtime
+            await asyncio.wait([launching.status])  # it must not be fenced by its own runtime
         with self._as_ours(attempt):
             found = await self._known(attempt, self._fence.submit(attempt))
         self._take_in(found, tell=False)
@@ -307,9 +310,9 @@ class LocalExecutor:
                 self._stream.publish(status)
 
     def _resolve(self, status: AttemptStatus) -> None:
-        outcome = self._outcomes.get(status.id)
-        if outcome is not None and not outcome.status.done():
-            outcome.status.set_result(status)
+        launch = self._launching.pop(status.id, None)
+        if launch is not None and not launch.status.done():
+            launch.status.set_result(status)
 
     # -- watching
 
@@ -327,24 +330,26 @@ class LocalExecutor:
 
     def _on_exit(self, attempt: str) -> None:
         self._unwatch(attempt)
-        self._later(self._after_exit(attempt))
+        self._later(self._find_out(attempt, self._settle.submit(attempt)))
 
-    async def _after_exit(self, attempt: str) -> None:
+    async def _find_out(self, attempt: str, look: Awaitable[Found]) -> None:
+        """Take in what became of it; what can't be found out is raised where its launch is waited for, if it is."""
         try:
-            found = await self._known(attempt, self._settle.submit(attempt))
+            found = await self._known(attempt, look)
             if found.sight is Sight.unclaimed:
                 # Its shim died before it could claim the attempt. Maybe its zygote died amid handing it over; but
                 # where nothing can be claimed (a full disk), asking for ever would help nobody.
-                outcome = self._outcomes.get(attempt)
-                if outcome is not None and outcome.asked < _ASK_AT_MOST:
-                    self._ask(attempt)
+                launch = self._launching.get(attempt)
+                if launch is not None and launch.asked < _ASK_AT_MOST:
+                    self._ask(attempt, launch)
                     return
                 found = await self._known(attempt, self._abandon.submit(attempt))
-        except ExecutorError as error:
-            outcome = self._outcomes.get(attempt)
-            if outcome is None or outcome.status.done():
+        except Exception as error:
+            launch = self._launching.pop(attempt, None)
+            if launch is None:
                 raise
-            outcome.status.set_exception(error)
+            self._cores.release(attempt)
+            launch.status.set_exception(error)
         else:
             self._take_in(found)
 

@@ -13,6 +13,7 @@ the verdict before the claim's lock is dropped, by closing it or by dying.
 from __future__ import annotations
 
 import gc
+import json
 import os
 import select
 import signal
@@ -43,6 +44,7 @@ from agentorch.executors.records import (
 from agentorch.executors.tidy import empty_tree
 
 REQUEST_BYTES: Final = 65_536
+ANSWER_BYTES: Final = 4_096
 MEMORY_CHECK_S: Final = 0.25
 LOG_CHECK_S: Final = 1.0
 KILL_AGAIN_S: Final = 0.02  # fork bombs need more than one pass
@@ -90,37 +92,42 @@ def serve(requests: int, runtime: socket.socket) -> None:
     wakeups = wakeup_pipe()
     gc.enable()  # what the zygote has is frozen: only what the shim makes itself is looked through
     while path := os.read(requests, REQUEST_BYTES).decode():
-        if not run_attempt(path, wakeups, runtime):
+        end = run_attempt(path, wakeups, runtime)
+        if end is None:
             return
         try:
             # The zygote first: whoever hears of an end may ask for more at once, and should find this shim free.
             os.write(requests, b"idle")
-            runtime.send(f"ended {os.path.basename(path)}".encode(), socket.MSG_DONTWAIT)  # noqa: PTH119
+            runtime.send(end, socket.MSG_DONTWAIT)
         except OSError:
             return  # one of them is gone, or stuck: the end of this process says it too
 
 
 def run_attempt(
     path: str, wakeups: int, runtime: socket.socket, *, environment: Mapping[str, str] | None = None, unasked: str = ""
-) -> bool:
+) -> bytes | None:
     """Run the attempt in this directory, unless it is claimed already. Returns when nothing of it lives.
 
     `catch_signals` must have been called. `runtime` is told `started <ms> <attempt>` once the program runs; nothing
-    here waits for it. False: another runtime has taken over, and waits for the end of this process.
+    here waits for it. Returns what it is to be told next: `ended <attempt>`, with the verdict if it is this shim's and
+    short. None: another runtime has taken over, and waits for the end of this process.
 
     An engine between the runtime and the shim may add to the job's `environment`, and may end the attempt by SIGTERM
     without a request: `unasked` is the reason then; "" = such a signal means nothing.
     """
     with AttemptDirectory(path) as directory:
+        end = f"ended {os.path.basename(path)}".encode()  # noqa: PTH119 - pathlib is slow to import
         claim = directory.claim()
         spec: LaunchRecord | None = directory.read(SPEC)
         if claim is not None:
             assert spec is not None, "a directory without a spec has a fence"
             spec["environment"].update(environment or {})
-            _Shim(directory, spec, wakeups, runtime, unasked).run()
+            verdict = _Shim(directory, spec, wakeups, runtime, unasked).run()
             os.close(claim)
+            if len(end) + len(verdict) < ANSWER_BYTES:
+                end += b" " + verdict
         # Looked at after the claim is dropped: a runtime that opens later finds the verdict by itself.
-        return spec is not None and bool(directory.read(f"../{EPOCH}") == spec["epoch"])
+        return end if spec is not None and directory.read(f"../{EPOCH}") == spec["epoch"] else None
 
 
 def _now_ms() -> int:
@@ -153,17 +160,14 @@ class _Shim:
         self._memory_peak_bytes = 0
         self._logs: dict[str, int] = {}
 
-    def run(self) -> None:
+    def run(self) -> bytes:
+        """Returns the verdict, as it was written."""
         stop: StopRecord | None = self._directory.read(STOP)
         if stop is not None:
-            self._reason = stop["reason"]
-            self._message = "stopped before it started"
-            self._write_verdict()
-            return
+            self._reason, self._message = stop["reason"], "stopped before it started"
         self._check_lease()
         if self._reason:
-            self._write_verdict()
-            return
+            return self._write_verdict()
         self._prepare()
         try:
             self._child = Child(self._directory, self._spec, self._logs)
@@ -178,10 +182,11 @@ class _Shim:
             self._end_leftovers()
             self._child.let_go()
             self._trim_logs()
-        self._write_verdict()
+        verdict = self._write_verdict()
         for fd in self._logs.values():
             os.close(fd)
         empty_tree(TEMPORARY, self._directory.fd)
+        return verdict
 
     def _prepare(self) -> None:
         for name in (TEMPORARY,) if self._spec["workdir"] else (TEMPORARY, WORK):
@@ -211,7 +216,7 @@ class _Shim:
         started = StartRecord(
             shim_pid=os.getpid(), pid=self._child.pid, started_ms=self._started_ms, boot_id=self._spec["boot_id"]
         )
-        self._directory.write(STARTED, started, durable=False)
+        self._directory.leave(STARTED, json.dumps(started).encode(), durable=False)
         now = time.monotonic()
         if self._spec["timeout_ms"] is not None:
             self._timeout_at = now + self._spec["timeout_ms"] / 1000
@@ -313,7 +318,7 @@ class _Shim:
             if readable:
                 os.read(self._wakeups, 4096)
 
-    def _write_verdict(self) -> None:
+    def _write_verdict(self) -> bytes:
         child = self._child
         code = child.exit_code if child else None
         number = child.signal if child else None
@@ -329,4 +334,6 @@ class _Shim:
             memory_peak_bytes=max(self._memory_peak_bytes, child.memory_peak_bytes if child else 0),
             leftovers=len(child.leftovers) if child else 0,
         )
-        self._directory.write(VERDICT, verdict, durable=self._spec["durable"])
+        text = json.dumps(verdict).encode()
+        self._directory.leave(VERDICT, text, durable=self._spec["durable"])
+        return text

@@ -8,6 +8,7 @@ and asks again; the claim makes asking twice harmless.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -17,12 +18,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import agentorch
+from agentorch.executors.records import VerdictRecord
+from agentorch.executors.shim import ANSWER_BYTES
 
 _SOURCE_ROOT: Final = str(Path(agentorch.__file__).resolve().parent.parent)
 _BOOTSTRAP: Final = (
     "import sys; sys.path.append(sys.argv[1]); from agentorch.executors.zygote import main; main(int(sys.argv[2]))"
 )
-_ANSWER_BYTES: Final = 512
 _STOP_PATIENCE_S: Final = 5.0
 _RESTART_PAUSE_S: Final = 0.5
 
@@ -34,8 +36,8 @@ class SpawnListener(Protocol):
     def on_started(self, attempt: str, started_ms: int) -> None:
         """Its program runs."""
 
-    def on_ended(self, attempt: str) -> None:
-        """Its shim is done with it, for whatever reason; the shim itself may live on."""
+    def on_ended(self, attempt: str, verdict: VerdictRecord | None) -> None:
+        """Its shim is done with it, and may live on. No verdict: its directory knows what became of it."""
 
     def on_failed(self, attempt: str) -> None:
         """No shim could be forked."""
@@ -124,7 +126,7 @@ class Spawner:
     def _on_readable(self, sock: socket.socket) -> None:
         while True:
             try:
-                message, fds, _flags, _address = socket.recv_fds(sock, _ANSWER_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+                message, fds, _flags, _address = socket.recv_fds(sock, ANSWER_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return
             except ConnectionError:
@@ -135,14 +137,14 @@ class Spawner:
             self._dispatch(message.decode(), fds)
 
     def _dispatch(self, message: str, fds: list[int]) -> None:
-        match message.split(" "):
+        match message.split(" ", 2):
             case ["handed", attempt]:
                 if fds:  # else this process has too many files open; `started` finds the shim again
                     self._listener.on_handed(attempt, fds[0])
             case ["started", at_ms, attempt]:
                 self._listener.on_started(attempt, int(at_ms))
-            case ["ended", attempt]:
-                self._listener.on_ended(attempt)
+            case ["ended", attempt, *verdict]:
+                self._listener.on_ended(attempt, json.loads(verdict[0]) if verdict else None)
             case ["failed", attempt]:
                 self._listener.on_failed(attempt)
             case _:
