@@ -27,12 +27,14 @@ LOG: Final = "agent.log"
 EXIT: Final = "exit"  # a question to the process, not to the agent
 READY: Final = b"ready"
 _ORPHANED_S: Final = 600.0
-_LOOK_EVERY_S: Final = 30.0
 
 
 class Server:
-    def __init__(self, agent: NodeAgent) -> None:
+    """Carries questions to the agent. After `orphaned_s` without one, and without a lease, it has been forgotten."""
+
+    def __init__(self, agent: NodeAgent, *, orphaned_s: float = _ORPHANED_S) -> None:
         self._agent = agent
+        self._orphaned_s = orphaned_s
         self._tasks: set[asyncio.Task[None]] = set()
         self._heard_s = time.monotonic()
         self.over = asyncio.Event()
@@ -63,10 +65,10 @@ class Server:
     async def until_over(self) -> None:
         """Returns when it is told to end, or has been forgotten."""
         while not self.over.is_set():
-            if time.monotonic() - self._heard_s > _ORPHANED_S and self._agent.is_idle():
+            if time.monotonic() - self._heard_s > self._orphaned_s and self._agent.is_idle():
                 return
             try:
-                async with asyncio.timeout(_LOOK_EVERY_S):
+                async with asyncio.timeout(self._orphaned_s / 10):
                     await self.over.wait()
             except TimeoutError:
                 continue
