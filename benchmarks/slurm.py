@@ -53,7 +53,7 @@ async def run(size: Size) -> Table:
 
 async def _rates(cluster: SlurmCluster, folder: Path, rounds: int, count: int, batch: int) -> dict[str, list[float]]:
     options = SlurmOptions(conf=cluster.conf, poll_s=0.2)
-    transport = SlurmTransport(folder / "pilots", {"two": PilotShape(cpus=2)}, options, bind="127.0.0.1")
+    transport = SlurmTransport(folder / "pilots", {"two": PilotShape(cpus=2)}, options)
     async with (
         opened(SlurmExecutor(folder / "batch", options)) as each,
         opened(RemoteExecutor(transport, folder / "control")) as pilots,

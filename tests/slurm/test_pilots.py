@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,7 +15,7 @@ from agentorch.executors.contract import Executor
 from agentorch.executors.remote.executor import RemoteExecutor
 from agentorch.executors.slurm.door import TOKEN
 from agentorch.executors.slurm.pilots import PilotShape, SlurmTransport
-from agentorch.model.attempts import NodeInfo
+from agentorch.model.attempts import AttemptPhase, NodeInfo
 from agentorch.model.jobs import Cause
 from tests.executors.ends import Ends, until_logged
 from tests.executors.processes import marked
@@ -27,7 +28,7 @@ _PATIENCE_S = 40.0
 
 def transport(rig: SlurmRig) -> SlurmTransport:
     shapes = {"small": PilotShape(cpus=2, memory_bytes=200 << 20)}
-    return SlurmTransport(rig.root, shapes, rig.options, bind="127.0.0.1")
+    return SlurmTransport(rig.root, shapes, rig.options)
 
 
 @asynccontextmanager
@@ -44,13 +45,13 @@ async def nodes_when(executor: Executor, count: int) -> list[NodeInfo]:
     """The nodes, once there are that many of them up."""
     async with asyncio.timeout(_PATIENCE_S):
         while True:
+            await asyncio.to_thread(threading.Event().wait, 0.05)  # the loop is free meanwhile
             try:
                 nodes = [node for node in await executor.nodes() if node.state == "up"]
             except NodeUnreachable:
                 nodes = []
             if len(nodes) == count:
                 return nodes
-            await asyncio.to_thread(lambda: None)
 
 
 def test_pilots_come_work_and_go(rig: SlurmRig) -> None:
@@ -111,5 +112,26 @@ def test_there_are_no_pilots_of_an_unknown_type_nor_of_an_impossible_shape(rig: 
             await impossible.resize("huge", 1, [])
         assert await impossible.members() == []
         await impossible.close()
+
+    asyncio.run(run())
+
+
+def test_a_pilot_that_slurm_warns_gives_notice_and_one_that_is_killed_takes_its_work_along(rig: SlurmRig) -> None:
+    async def run() -> None:
+        async with opened(rig) as executor, Ends(executor) as ends:
+            await executor.scale("small", 1, [])
+            (node,) = await nodes_when(executor, 1)
+            job = dict(node.labels)["slurm_job"]
+            await executor.launch([msgspec.structs.replace(family("a"), node=node.id)])
+            await until_logged(executor, "a.1", b"ready")
+            await asyncio.to_thread(rig.cluster.command, "scancel", "--batch", "--signal=TERM", job)
+            async with asyncio.timeout(_PATIENCE_S):
+                while (await nodes_when(executor, 1))[0].notice_ms is None:
+                    pass
+            await asyncio.to_thread(rig.cluster.command, "scancel", "--batch", "--signal=KILL", job)
+            status = await ends.of("a.1")
+            assert (status.phase, status.cause) == (AttemptPhase.lost, Cause.node_lost)
+            assert marked(rig.root / "pilots" / node.id / "node" / "attempts", "a.1") == []
+            await nodes_when(executor, 0)
 
     asyncio.run(run())

@@ -8,6 +8,7 @@ ends, everything that it started ends first; where it is killed, leases do that.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -33,7 +34,7 @@ _AGAIN_S: Final = 0.02
 
 
 class PilotOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pilot is to be. `bind` "" = the node's own address; `scratch` "" = attempts lie in the pilot's folder."""
+    """What a pilot is to be. `bind` "" = the address by which its node reaches Slurm; `scratch` "" = attempts lie in the pilot's folder."""
 
     node_type: str
     cpu_milli: int
@@ -75,7 +76,7 @@ async def _run(folder: Path) -> None:
 
         warned = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, warned.set)
-        listening = await asyncio.start_server(serve, order.bind or socket.gethostname())
+        listening = await asyncio.start_server(serve, order.bind or _own_address())
         host, port = listening.sockets[0].getsockname()[:2]
         environment = os.environ
         address = PilotAddress(
@@ -97,6 +98,18 @@ async def _run(folder: Path) -> None:
         listening.close()
     if (root / "attempts").is_dir():
         lease.write_lease(root / "attempts", 0)  # what runs ends by itself, and says why
+
+
+def _own_address() -> str:
+    """By which the controller is reached from here, so on the cluster's network; else that of the machine's name."""
+    _cluster, _, rest = os.environ.get("SLURM_WORKING_CLUSTER", "").partition(":")
+    controller, _, rest = rest.partition(":")
+    port = rest.partition(":")[0]
+    if controller and port.isdecimal():
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((controller, int(port)))  # sends nothing: the kernel only chooses the way
+            return str(probe.getsockname()[0])
+    return socket.gethostname()
 
 
 def _share(info: NodeInfo, order: PilotOrder) -> NodeInfo:
