@@ -28,6 +28,7 @@ class Sampler:
         self._sources = [_Source(probe) for probe in probes]
         self._clock = clock
         self._latest: dict[str, DeviceSample] = {}
+        self._own: set[str] = set()
         self._history: dict[str, deque[DeviceSample]] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -60,13 +61,16 @@ class Sampler:
     def absorb(self, samples: Sequence[DeviceSample]) -> None:
         """Keep what other nodes measured, with the times they carry; a sample no newer than the known one is nothing.
 
-        Every node has a `cpu`: that of another node becomes `<node>:cpu`.
+        Every node has a `cpu`: that of another node becomes `<node>:cpu`. A GPU that this machine samples by itself is
+        not taken from a node that shares it: their probes count errors from different times on.
         """
         with self._lock:
             for sample in samples:
                 if sample.kind == "cpu":
                     sample = msgspec.structs.replace(sample, id=f"{sample.node}:cpu")
                 known = self._latest.get(sample.id)
+                if sample.id in self._own:
+                    continue
                 if known is None or sample.at_ms > known.at_ms:
                     self._remember(sample)
             self._forget(self._clock())
@@ -129,6 +133,7 @@ class Sampler:
     def _keep(self, samples: Sequence[DeviceSample], at_ms: int) -> None:
         with self._lock:
             for sample in samples:
+                self._own.add(sample.id)
                 self._remember(msgspec.structs.replace(sample, at_ms=at_ms))
             self._forget(at_ms)
 
@@ -141,6 +146,7 @@ class Sampler:
         gone = [name for name, kept in self._latest.items() if now_ms - kept.at_ms > limits.TELEMETRY_FORGOTTEN_MS]
         for name in gone:
             del self._latest[name], self._history[name]
+            self._own.discard(name)
 
 
 class _Source:

@@ -182,3 +182,12 @@ def test_energy_is_reckoned_from_the_newest_samples_and_the_power_they_showed() 
     assert sampler.energy_mj(()) is None
     now[0] += limits.STALE_LOCAL_MS
     assert sampler.energy_mj(("a",)) is None, "too old to reckon with"
+
+
+def test_a_gpu_of_this_machine_is_not_taken_from_a_node_that_shares_it() -> None:
+    now = [10_000]
+    sampler = Sampler([FakeProbe([[powered("a", xid_count=1)]])], lambda: now[0])
+    sampler.sample_once()
+    sampler.absorb([powered("a", node="n-1", at_ms=10_500, xid_count=0), powered("b", node="n-1", at_ms=10_500)])
+    found = {sample.id: sample for sample in sampler.latest()}
+    assert (found["a"].node, found["a"].xid_count, found["b"].node) == ("local", 1, "n-1")
