@@ -34,7 +34,10 @@ _AGAIN_S: Final = 0.02
 
 
 class PilotOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pilot is to be. `bind` "" = the address by which its node reaches Slurm; `scratch` "" = attempts lie in the pilot's folder."""
+    """What a pilot is to be. `bind` "" = the address by which its node reaches Slurm.
+
+    `scratch` "" = attempts lie in the pilot's folder.
+    """
 
     node_type: str
     cpu_milli: int

@@ -54,8 +54,9 @@ class PilotShape:
 class SlurmTransport:
     """Keeps `agentorch.executors.remote.transport.Transport`. `shapes` has the node types that can be asked for.
 
-    `root` lies on the shared file system, `bind` is the address that pilots listen on ("" = the one by which their node
-    reaches Slurm's controller), and `scratch` a folder of each node for attempts ("" = below `root`, where logs outlive the pilot).
+    `root` lies on the shared file system. `bind` is the address that pilots listen on ("" = the one by which their
+    node reaches Slurm's controller), `scratch` a folder of each node for attempts ("" = below `root`, where logs
+    outlive the pilot).
     """
 
     def __init__(
