@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from agentorch.executors.ray.options import RayOptions, is_loopback
 from agentorch.executors.ray.wire import HELLO, Plan, Told
 from agentorch.executors.remote import frames
 from agentorch.executors.remote.frames import Question, Reply
+
+log = logging.getLogger(__name__)
 
 _MODULE: Final = "agentorch.executors.ray.bridge"
 _LOG: Final = "bridge.log"
@@ -47,7 +50,7 @@ class BridgeLink:
         return self._process.pid if self._process is not None and self._writer is not None else 0
 
     async def open(self) -> None:
-        """Raises ExecutorError if the cluster can't be reached."""
+        """Raises ExecutorError if no bridge can be: no token, no ray. A cluster that does not answer is asked again."""
         if self._keeper is not None:
             raise ExecutorError("the bridge to Ray has been opened already")
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -96,9 +99,12 @@ class BridgeLink:
                 await self._serve(lambda: None if first.done() else first.set_result(None))
             except ExecutorError as error:
                 self._why = f"no bridge to Ray: {error}"
-                if not first.done():
+                if not first.done() and not isinstance(error, NodeUnreachable):
                     first.set_exception(error)
                     return
+                if not first.done():
+                    log.warning("%s; trying again", self._why)
+                    first.set_result(None)
             pause_s = _PAUSE_S if time.monotonic() - began > _STEADY_S else min(2 * pause_s, _PAUSE_MAX_S)
             await asyncio.sleep(pause_s)
 
@@ -135,12 +141,12 @@ class BridgeLink:
             agent_root=options.agent_root,
             loopback=is_loopback(address.rpartition(":")[0]),
         )
-        log = options.state / _LOG
+        path = options.state / _LOG
         try:
-            log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if log.exists() and log.stat().st_size > _LOG_BYTES:
-                log.replace(log.with_suffix(".old"))
-            sink = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if path.exists() and path.stat().st_size > _LOG_BYTES:
+                path.replace(path.with_suffix(".old"))
+            sink = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 return await asyncio.create_subprocess_exec(
                     options.interpreter,
@@ -163,9 +169,9 @@ class BridgeLink:
             async with asyncio.timeout(_START_S):
                 hello = msgspec.msgpack.decode((await frames.read(reader, Reply)).body, type=Told)
         except TimeoutError as error:
-            raise ExecutorError(f"the cluster was not reached within {_START_S:g} s: see {_LOG}") from error
+            raise NodeUnreachable(f"the cluster was not reached within {_START_S:g} s: see {_LOG}") from error
         if hello.error:
-            raise ExecutorError(f"the cluster can't be reached: {hello.words}")
+            raise NodeUnreachable(f"the cluster can't be reached: {hello.words}")
 
     def _fail(self, words: str) -> None:
         for waiting in self._replies.values():
