@@ -54,6 +54,25 @@ def test_a_specification_file_and_options_over_it(server: Live, tmp_path: Path) 
     assert str(spec) in done.stderr
 
 
+def test_gangs_and_functions_are_asked_for_by_options(server: Live) -> None:
+    words = ["--entry", "m:f", "--args-json", "[1, null]", "--kwargs-json", '{"k": 2}', "--workers", "3"]
+    done = agentorch("submit", "--start-at", "+1h", *words, url=server.url)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(agentorch("job", done.stdout.strip(), "-o", "json", url=server.url).stdout)
+    assert (shown["workers"], shown["command"]) == (3, [])
+    assert shown["entry"] == {"call": "m:f", "args": [1, None], "kwargs": {"k": 2}, "python": ""}
+    for wrong, says in (
+        (["--entry", "m:f", "--args-json", "{"], "not JSON"),
+        (["--entry", "m:f", "--args-json", "{}"], "array"),
+        (["--kwargs-json", "{}"], "--entry"),
+        (["--entry", "m:f", "--", "true"], "either"),
+        ([], "nothing to run"),
+    ):
+        done = agentorch("submit", *wrong, url=server.url)
+        assert done.returncode == 2, wrong
+        assert says in done.stderr
+
+
 def test_lists_announce_what_they_leave_out(server: Live) -> None:
     for _ in range(3):
         agentorch("submit", "--start-at", "+1h", "--", "true", url=server.url)

@@ -176,6 +176,44 @@ def test_detail_explains_why_it_waits_and_goes_back() -> None:
     drive(make_app(made), scenario)
 
 
+def test_the_ranks_of_a_gang_are_listed_and_their_logs_are_a_key_away() -> None:
+    made = recording()
+    rank = {"worker": "w", "started_at": 1.0, "ended_at": 2.0, "exit_code": None, "signal": 15, "cause": "gang"}
+    ranks = [rank | {"worker": f"h100-{number}"} for number in range(20)]
+    ranks[18] |= {"exit_code": 3, "signal": None, "cause": "error"}
+    attempt = {"number": 1, "worker": "h100-0", "pool": "h100", "ranks": ranks, "failed_rank": 18, "ended_at": 2.0}
+    made["jobs"][1] |= {"workers": 20, "attempt": 1, "attempts": [attempt], "state": "failed"}
+
+    async def scenario(app: AgentorchApp, pilot: Any) -> None:
+        await type_keys(app, pilot, "2 down enter")
+        shown = "\n".join(screen_text(app))
+        assert "20 ranks at once, or none" in shown
+        assert shown.index("rank 18  exit 3, error") < shown.index("rank 0   signal 15, gang")
+        await type_keys(app, pilot, "end")
+        assert any("and 4 more ranks" in row for row in screen_text(app))
+        await type_keys(app, pilot, "r")
+        assert isinstance(app.page, Job)
+        assert app.page.rank == 1
+        assert any("attempt 1 · rank 1 · stdout" in row for row in screen_text(app))
+
+    drive(make_app(made), scenario, (160, 60))
+
+
+def test_a_function_is_shown_where_a_command_would_be() -> None:
+    made = recording()
+    made["jobs"][1] |= {"name": "", "command": [], "entry": {"call": "work:score"}, "result": {"mean": 0.5}}
+
+    async def scenario(app: AgentorchApp, pilot: Any) -> None:
+        await type_keys(app, pilot, "2 down enter")
+        shown = "\n".join(screen_text(app))
+        assert "$ work:score()" in shown
+        assert '{"mean": 0.5}' in shown
+        await type_keys(app, pilot, "r")
+        assert any("this job is no gang" in row for row in screen_text(app))
+
+    drive(make_app(made), scenario)
+
+
 def test_finding_in_logs_stops_following() -> None:
     async def scenario(app: AgentorchApp, pilot: Any) -> None:
         await type_keys(app, pilot, "2 down l slash 1 2 8 slash enter")
