@@ -102,6 +102,7 @@ def _slurm(settings: SlurmSettings, root: Path) -> Executor:
         commands=settings.commands,
         conf=Path(settings.conf).expanduser() if settings.conf else None,
         python=settings.python or sys.executable,
+        fence_s=settings.fence_ms / 1000,
     )
     return SlurmExecutor(Path(settings.root).expanduser() if settings.root else root, options)
 

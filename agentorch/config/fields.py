@@ -215,6 +215,9 @@ SLURM: Final[dict[str, Field]] = {
     "commands": string("", "directory of sbatch and its kin; default: on the PATH"),
     "conf": string("", "a slurm.conf other than the system's"),
     "python": string("", "interpreter that every node has under this path, with agentorch; default: this one"),
+    "fence": span(
+        10_000, limits.DAY_MS, "2m", "work that can't see its directory for this long ends: see docs/slurm.md"
+    ),
 }
 
 _GUARDRAIL_HELP: Final = {

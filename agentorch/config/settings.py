@@ -76,6 +76,7 @@ class SlurmSettings:
     commands: str
     conf: str
     python: str
+    fence_ms: int
 
 
 @dataclass(frozen=True)
@@ -270,7 +271,9 @@ def _build(values: dict[str, _Value], environ: Mapping[str, str], files: tuple[P
         guardrails=GuardrailSettings(approval_ttl_ms=plain["supervisor"]["approval_ttl"], **plain["guardrails"]),
         client=ClientSettings(client["url"], _client_key(client, environ)),
         ray=RaySettings(**{"lease_ms" if key == "lease" else key: value for key, value in executors["ray"].items()}),
-        slurm=SlurmSettings(**executors["slurm"]),
+        slurm=SlurmSettings(
+            **{"fence_ms" if key == "fence" else key: value for key, value in executors["slurm"].items()}
+        ),
         pools=pools,
         tenants=tenants,
         shown=tuple(reader.shown),
