@@ -28,6 +28,7 @@ from agentorch.executors.environment import default_environment
 from agentorch.executors.hardware import local_node
 from agentorch.executors.look import Found, Sight, status_of
 from agentorch.executors.records import STREAMS, VerdictRecord
+from agentorch.executors.retention import KEEP, Keep, keep_tidy
 from agentorch.executors.spawner import Spawner
 from agentorch.executors.store import AttemptStore, StopRequest
 from agentorch.executors.stream import EventStream
@@ -56,8 +57,9 @@ class LocalExecutor:
 
     `root` holds the attempt directories and outlives the process; `devices` are samples of the GPUs that may be used;
     `environment` replaces the base of what jobs see (PATH, HOME, LANG, USER); with `lease` nothing runs, or starts,
-    unless the root's lease holds (`agentorch.executors.lease`); `energy` reads what GPUs drew so far. Every method
-    raises ExecutorError when the executor is not open, or when a newer epoch has opened its root.
+    unless the root's lease holds (`agentorch.executors.lease`); `energy` reads what GPUs drew so far; `keep` says
+    how many ended attempts stay on disk, None = all. Every method raises ExecutorError when the executor is not open,
+    or when a newer epoch has opened its root.
     """
 
     name = "local"
@@ -72,6 +74,7 @@ class LocalExecutor:
         lease: bool = False,
         entries: bool = True,
         energy: ReadEnergy = unknown,
+        keep: Keep | None = KEEP,
     ) -> None:
         self._node = node
         self._devices = tuple(devices)
@@ -81,6 +84,7 @@ class LocalExecutor:
         self._stream = EventStream()
         self._cores = Cores(os.sched_getaffinity(0) if sys.platform == "linux" else ())
         self._energy = EnergyMeter(energy)
+        self._keep = keep
         self._watched: dict[str, int] = {}  # attempt -> pidfd of its shim
         self._launching: dict[str, _Launch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,7 +94,9 @@ class LocalExecutor:
         if entries:
             self._warm = WarmCalls(
                 root,
-                lambda folder: LocalExecutor(folder, node=node, environment=base, lease=lease, entries=False),
+                lambda folder: LocalExecutor(
+                    folder, node=node, environment=base, lease=lease, entries=False, keep=None
+                ),
                 self._stream,
                 self._is_elsewhere,
             )
@@ -120,6 +126,8 @@ class LocalExecutor:
         self._bury: Batcher[str, Found] = Batcher(store.bury, pool)
         self._stop: Batcher[StopRequest, Found] = Batcher(store.stop, pool)
         self._is_open = True
+        if self._keep is not None:
+            self._later(keep_tidy(store, self._stream, self._keep, pool))
         if self._warm is not None:
             try:
                 await self._warm.open(epoch)

@@ -144,13 +144,32 @@ class AttemptStore:
 
         return _each(attempts, one)
 
+    def forget(self, attempts: Sequence[str]) -> None:
+        """Remove the directories of those that have ended, or never will begin; from then on they are unknown here.
+
+        They go out of sight whole: a directory that lost its verdict first would look like an attempt that was lost.
+        """
+        self._check_epoch()
+        for attempt in attempts:
+            found = self._look(attempt)
+            if found.pidfd >= 0:
+                os.close(found.pidfd)
+            if found.sight in (Sight.ended, Sight.fenced):
+                gone = f"{attempt}.gone"
+                remove_tree(gone, self._scratch_fd)  # another runtime on this root may have been killed amid it
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(attempt, gone, src_dir_fd=self._root_fd, dst_dir_fd=self._scratch_fd)
+                remove_tree(gone, self._scratch_fd)
+
     # -- one attempt
 
     def log(self, attempt: str, stream: str, offset: int, limit: int) -> tuple[bytes, int, bool]:
         """See `Executor.logs`. Raises ExecutorError for an attempt that has no directory."""
         found = self._look(attempt)
         if found.sight is Sight.missing:
-            raise ExecutorError(f"attempt {attempt}: unknown to {self.root}")
+            raise ExecutorError(
+                f"attempt {attempt}: unknown to {self.root}, or its logs were removed, as those of long ended ones are"
+            )
         if found.pidfd >= 0:
             os.close(found.pidfd)
         # Looked at before the log is: what has ended by then writes no more.

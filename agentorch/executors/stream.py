@@ -40,6 +40,10 @@ class EventStream:
         self._wake()
         return self._last
 
+    def untold(self) -> set[str]:
+        """Attempts whose end no follower has got yet."""
+        return {status.id for status in self._after(self._told)}
+
     def close(self) -> None:
         """Followers get what is left, then end."""
         self._closed = True

@@ -113,6 +113,7 @@ SUSPECT_CLEAR_MS: Final = MINUTE_MS  # what was suspect takes work again after b
 SUSPECT_MAX_MS: Final = 15 * MINUTE_MS  # a device that stays suspect for longer is cordoned
 BREAKER_CORDONS: Final = 3  # cordons by health within the window after which only a person brings it back
 BREAKER_WINDOW_MS: Final = DAY_MS
+FAILURES_APART_MS: Final = 5 * SECOND_MS  # failures on a worker that are nearer to each other are one incident
 WORKER_FAILURES_CORDON: Final = 3  # attempts in a row that ended on a worker by no fault of the jobs
 PRESSURE_MEMORY_PERCENT: Final = 40  # PSI `full avg10`: the share of time in which everything waited for memory
 PRESSURE_IO_PERCENT: Final = 90
@@ -139,6 +140,11 @@ LOG_CHUNK_BYTES: Final = 64 * 1024
 LOG_QUOTA_BYTES: Final = 64 * 1024 * 1024  # per stream and attempt
 LOG_PAGE_BYTES: Final = 8 * 1024 * 1024
 EXECUTOR_EVENTS_KEPT: Final = 10_000  # told ends of attempts that an executor keeps for a follower that resumes
+ATTEMPT_DIRECTORIES_KEPT: Final = 20_000  # of ended attempts, with their logs, on each machine; newest first
+ATTEMPT_DIRECTORIES_KEPT_MS: Final = 7 * DAY_MS  # and none for longer
+ATTEMPT_DIRECTORY_LEAST_MS: Final = (
+    10 * MINUTE_MS
+)  # but each this long: a runtime must hear of its end, and write it down
 ARCHIVED_ATTEMPTS_KEPT: Final = 10_000  # attempts whose logs outlive their node; the oldest go first
 TELEMETRY_DEVICES: Final = 65_536  # devices whose counters are kept; of more, those without a worker are forgotten
 XIDS_KEPT: Final = 16  # newest error codes of a device that a sample carries
@@ -173,5 +179,7 @@ assert OBSERVATIONS_KEPT <= DECISIONS_KEPT
 assert PROVISION_BACKOFF_MS < PROVISION_BACKOFF_CAP_MS
 assert NODES_AWAITED_POLL_MS < NODES_POLL_MS < NODE_UNLISTED_MS < STALE_REMOTE_MS
 assert PAGE_DEFAULT <= PAGE_MAX
+assert ATTEMPT_DIRECTORY_LEAST_MS < ATTEMPT_DIRECTORIES_KEPT_MS
+assert ATTEMPT_DIRECTORIES_KEPT > EXECUTOR_EVENTS_KEPT
 assert STALE_LOCAL_MS < STALE_REMOTE_MS
 assert LEASE_SPARE_MS < LEASE_MARGIN_MS < LEASE_MS <= LEASE_MAX_MS
