@@ -126,7 +126,8 @@ class Worker(msgspec.Struct, kw_only=True):
     running: list[str] = []  # job ids, in start order
     reserved_for: str = ""  # a job that waits for room here
     reserved_ranks: int = 0  # and for how many ranks of it
-    failures: int = 0  # attempts in a row that ended by no fault of the job
+    failures: int = 0  # attempts in a row that ended by no fault of the job; those of one moment count as one
+    failed_ms: int | None = None  # when the newest of them was counted
     last_idle_ms: int = 0
 
 

@@ -21,6 +21,7 @@ def fail(ward: Ward, times: int, on: str) -> None:
     for name in others:
         ward.ask(cmd.CordonWorker(worker=name, cordoned=True, by="ann"))
     for _ in range(times):
+        ward.now_ms += limits.FAILURES_APART_MS
         job = ward.submit()
         assert ward.schedule() == [job]
         ward.running(job)
@@ -40,6 +41,16 @@ def test_a_worker_on_which_attempts_vanish_again_and_again_is_cordoned() -> None
     assert (worker.cordoned_by, worker.cordon_sign) == ("health", "failures")
     ward.look(24 * 3600)
     assert ward.facts.workers["gpu-1"].cordoned, "what fails does not come back by itself"
+
+
+def test_what_is_lost_at_one_moment_is_one_incident() -> None:
+    ward = Ward(workers=2)
+    jobs = [ward.submit() for _ in range(6)]
+    assert ward.schedule() == jobs
+    for job in jobs:
+        ward.end(job, Cause.no_capacity, None)
+    assert [worker.failures for worker in ward.facts.workers.values()] == [1, 1]
+    assert ward.look() == []
 
 
 def test_work_that_comes_to_its_own_end_speaks_for_the_worker() -> None:

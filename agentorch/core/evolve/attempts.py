@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agentorch.core import fairshare
-from agentorch.core.evolve.health import power_taken
+from agentorch.core.evolve import health
 from agentorch.core.facts import Facts
 from agentorch.core.state import State
 from agentorch.model import events as ev
@@ -56,7 +56,7 @@ def started(state: State, event: ev.JobStarted) -> None:
     fairshare.charge(facts, tenant, event.charge, event.at_ms)
     facts.running[job.id] = None
     facts.world_seq = facts.seq + 1
-    power_taken(facts, event)
+    health.power_taken(facts, event)
     _remember_wait(pool, event.at_ms, event.at_ms - job.queued_ms)
 
 
@@ -167,7 +167,7 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
     if worker is not None and not attempt.ranks:
         _give_back(facts, worker, job, attempt.devices)
     if worker is not None and event.cause in (Cause.lost, Cause.no_capacity):
-        worker.failures += 1
+        health.failed(worker, event.at_ms)
         pool = facts.pools.get(worker.pool)
         if pool is not None and never_ran:
             pool.failed_starts += 1

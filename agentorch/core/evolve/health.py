@@ -132,6 +132,13 @@ def cordoned(facts: Facts, worker: Worker, event: ev.WorkerCordoned) -> None:
     worker.broken = event.broken and event.cordoned
 
 
+def failed(worker: Worker, at_ms: int) -> None:
+    """An attempt ended there by no fault of the job. What ends within seconds of another ended of the same thing."""
+    if worker.failed_ms is None or at_ms - worker.failed_ms >= limits.FAILURES_APART_MS or not worker.failures:
+        worker.failures += 1
+        worker.failed_ms = at_ms
+
+
 def health_halted(state: State, event: ev.HealthHalted) -> None:
     state.facts.health_halt = event.reason
 
