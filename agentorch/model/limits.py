@@ -142,9 +142,7 @@ LOG_PAGE_BYTES: Final = 8 * 1024 * 1024
 EXECUTOR_EVENTS_KEPT: Final = 10_000  # told ends of attempts that an executor keeps for a follower that resumes
 ATTEMPT_DIRECTORIES_KEPT: Final = 20_000  # of ended attempts, with their logs, on each machine; newest first
 ATTEMPT_DIRECTORIES_KEPT_MS: Final = 7 * DAY_MS  # and none for longer
-ATTEMPT_DIRECTORY_LEAST_MS: Final = (
-    10 * MINUTE_MS
-)  # but each this long: a runtime must hear of its end, and write it down
+ATTEMPT_DIRECTORY_LEAST_MS: Final = 10 * MINUTE_MS  # but each this long: its end must be heard and written down
 ARCHIVED_ATTEMPTS_KEPT: Final = 10_000  # attempts whose logs outlive their node; the oldest go first
 TELEMETRY_DEVICES: Final = 65_536  # devices whose counters are kept; of more, those without a worker are forgotten
 XIDS_KEPT: Final = 16  # newest error codes of a device that a sample carries
