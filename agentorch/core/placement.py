@@ -108,7 +108,7 @@ class Search:
         self.facts = facts
         self.now_ms = now_ms
         self.pools: Sequence[Pool] = sorted(facts.pools.values(), key=fit.price_rank)
-        self.full: set[tuple[str, Resources, int]] = set()
+        self.full: dict[tuple[str, Resources], int] = {}  # the fewest ranks for which there is no room
         self.open: dict[object, list[Pool]] = {}
         self.starts: Starts = {}
 
@@ -145,12 +145,13 @@ class Search:
         return nearest
 
     def _in_pool(self, job: Job, pool: Pool) -> tuple[Worker, ...] | Reason:
-        need = (pool.spec.name, job.resources, job.spec.gang)
-        if need in self.full:
+        need = (pool.spec.name, job.resources)
+        fewest = self.full.get(need)
+        if fewest is not None and job.spec.gang >= fewest:
             return Reason.no_capacity
         answer = workers_in(self.facts, job, pool, self.now_ms, self.starts)
         if answer is Reason.no_capacity:
-            self.full.add(need)
+            self.full[need] = job.spec.gang
         return answer
 
 
