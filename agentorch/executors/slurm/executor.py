@@ -307,9 +307,9 @@ class SlurmExecutor:
             await asyncio.sleep(min(_QUERY_MIN_S, self._options.query_s) if doubt else self._options.query_s)
 
     async def _look(self) -> bool:
-        """See which attempts have begun or ended; whether any has."""
+        """See which attempts have ended, or have begun while their launch waits for it; whether any has ended."""
         told = [attempt for attempt in await self._threaded(self._store.told) if attempt in self._watched]
-        awaited = [attempt for attempt, watch in self._watched.items() if not watch.started.done()]
+        awaited = [attempt for attempt in self._launching if attempt in self._watched]
         seen = await self._found(dict.fromkeys([*told, *awaited]))
         for found in seen:
             if found.sight is not Sight.unclaimed:

@@ -8,7 +8,6 @@ https://slurm.schedmd.com/sinfo.html.
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from agentorch.errors import ExecutorError, NodeUnreachable
+from agentorch.executors.environment import default_environment
 from agentorch.executors.slurm.batch import Submission
 from agentorch.executors.slurm.options import SlurmOptions
 
@@ -80,16 +80,14 @@ class SlurmNode(NamedTuple):
 class SlurmTools:
     def __init__(self, options: SlurmOptions) -> None:
         self._options = options
-        user = pwd.getpwuid(os.getuid())
         # Nothing of the runtime's environment goes into a batch job, where Slurm keeps it.
-        self._environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": user.pw_dir, "LANG": "C.UTF-8"}
+        self._environment = {**default_environment(), "PATH": os.environ.get("PATH", os.defpath)}
         if options.conf is not None:
             self._environment["SLURM_CONF"] = str(options.conf)
-        self._user = user.pw_name
 
     def jobs(self) -> list[SlurmJob]:
         """Every job of this user that the controller remembers, ended ones too. Raises NodeUnreachable."""
-        text = self._run("squeue", "--noheader", "--states=all", f"--user={self._user}", "--format=%A|%T|%j")
+        text = self._run("squeue", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%A|%T|%j")
         return [SlurmJob(*line.split("|", 2)) for line in text.splitlines()]
 
     def nodes(self) -> list[SlurmNode]:
