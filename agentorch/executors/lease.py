@@ -14,7 +14,6 @@ all the same. Else a machine that stood still for a while could go on with what 
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from typing import Any, Final
@@ -38,28 +37,32 @@ def write_lease(root: str | os.PathLike[str], deadline_ns: int) -> None:
     One writer at a time. Not synced: a power cut ends the boot, and with it the lease. Raises OSError.
     """
     boot = boot_id()
-    left, term = read_lease(f"{os.fspath(root)}/{LEASE}", boot)
+    earlier_ns, term = stored_lease(f"{os.fspath(root)}/{LEASE}", boot)
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        record = {"boot_id": boot, "deadline_ns": deadline_ns, "term": term if left > 0 else now_ns()}
+        now = now_ns()
+        record = {"boot_id": boot, "deadline_ns": deadline_ns, "term": term if earlier_ns > now else now}
         write_whole(fd, LEASE, json.dumps(record).encode(), durable=False)
     finally:
         os.close(fd)
 
 
-def read_lease(path: str, boot: str) -> tuple[float, int]:
-    """(seconds left, term): below 0 since it was over, minus infinity if there is no lease that counts.
-
-    `boot` is the present boot of the machine.
-    """
+def stored_lease(path: str, boot: str) -> tuple[int, int]:
+    """(deadline, term) of the lease in this file; (0, 0) if there is none that counts in this boot of the machine."""
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib is slow to import
             lease: Any = json.loads(file.readall())
         if lease["boot_id"] == boot:
-            return (int(lease["deadline_ns"]) - now_ns()) / 1e9, int(lease["term"])
+            return int(lease["deadline_ns"]), int(lease["term"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    return -math.inf, 0
+    return 0, 0
+
+
+def read_lease(path: str, boot: str) -> tuple[float, int]:
+    """(seconds left, term): at most 0 when the lease is over."""
+    deadline_ns, term = stored_lease(path, boot)
+    return (deadline_ns - now_ns()) / 1e9, term
 
 
 def left_s(path: str, boot: str) -> float:

@@ -160,6 +160,8 @@ LEASE_MARGIN_MS: Final = 2 * SECOND_MS  # for clocks that drift, for the second 
 LEASE_SPARE_MS: Final = 500  # nothing is launched under a lease that is over so soon
 LAUNCH_LATE_MS: Final = MINUTE_MS  # a launch that was under way for longer is refused
 LONG_POLL_MS: Final = 20 * SECOND_MS
+NODE_PAGE: Final = 256  # attempts in one question to a node, and in its answer
+NODE_FRAME_MAX_BYTES: Final = 32 * 1024 * 1024
 NODE_CALLS_AT_ONCE: Final = 4  # launches and stops under way to one node
 
 # -- ledger
@@ -181,3 +183,6 @@ assert ATTEMPT_DIRECTORY_LEAST_MS < ATTEMPT_DIRECTORIES_KEPT_MS
 assert ATTEMPT_DIRECTORIES_KEPT > EXECUTOR_EVENTS_KEPT
 assert STALE_LOCAL_MS < STALE_REMOTE_MS
 assert LEASE_SPARE_MS < LEASE_MARGIN_MS < LEASE_MS <= LEASE_MAX_MS
+assert LAUNCH_LATE_MS < ATTEMPT_DIRECTORY_LEAST_MS, "a late launch must find the directory, or it would run again"
+assert DISPATCH_PER_PASS * (COMMAND_MAX_BYTES + ENV_MAX_BYTES) < NODE_FRAME_MAX_BYTES, "a launch fits into a frame"
+assert NODE_PAGE * ENTRY_RESULT_MAX_BYTES < NODE_FRAME_MAX_BYTES > LOG_PAGE_BYTES, "so does an answer"

@@ -15,7 +15,7 @@ import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -23,6 +23,7 @@ from agentorch.errors import EpochOver, ExecutorError
 from agentorch.executors import lease
 from agentorch.executors.attempt_dir import boot_id
 from agentorch.executors.local import LocalExecutor
+from agentorch.executors.records import EPOCH
 from agentorch.executors.remote import wire
 from agentorch.executors.remote.wire import AgentRefused, Why
 from agentorch.model import limits
@@ -31,8 +32,6 @@ from agentorch.model.jobs import Cause
 from agentorch.model.observation import DeviceSample
 
 log = logging.getLogger(__name__)
-
-_PAGE: Final = 1_000  # ends in one answer
 
 
 class Telemetry(Protocol):
@@ -166,15 +165,21 @@ class NodeAgent:
     # -- the lease
 
     def _stored_deadline_ns(self) -> int:
-        left_s = lease.left_s(str(self._root / lease.LEASE), boot_id())
-        return self._clock_ns() + int(left_s * 1e9) if left_s > 0 else 0
+        return lease.stored_lease(str(self._root / lease.LEASE), boot_id())[0]
+
+    def _stored_epoch(self) -> int:
+        """Of whoever opened the root last: an agent that stood still may not be the last one any more."""
+        return int((self._root / EPOCH).read_text(encoding="ascii"))
 
     async def _renew(self, ask: wire.Renew) -> wire.Renewed:
         view = self._viewed(ask.epoch, ask.incarnation)
         now_ns = self._clock_ns()
         if ask.echo_ns > now_ns or not 0 < ask.seconds * 1_000 <= limits.LEASE_MAX_MS:
             raise AgentRefused(Why.failed, f"node {self.node}: a lease of {ask.seconds} s after {ask.echo_ns} is none")
+        if (epoch := self._stored_epoch()) != view.epoch:
+            raise _over(self.node, view.epoch, epoch)
         deadline_ns = ask.echo_ns + int(ask.seconds * 1e9)
+        self._deadline_ns = max(self._deadline_ns, self._stored_deadline_ns())
         if deadline_ns > self._deadline_ns:
             lease.write_lease(self._root, deadline_ns)
             self._deadline_ns = deadline_ns
@@ -259,7 +264,7 @@ class _View:
                     await self._news.wait()
         except TimeoutError:
             return []
-        return [self._ended[index] for index in range(min(len(self._ended), _PAGE))]
+        return [self._ended[index] for index in range(min(len(self._ended), limits.NODE_PAGE))]
 
     async def after_failure(self, specs: Sequence[AttemptSpec], error: Exception) -> list[AttemptStatus]:
         """A launch failed: each attempt's own truth; what has not started is fenced, and another one may be made."""

@@ -11,7 +11,6 @@ import msgspec
 from agentorch.model import limits
 
 _LENGTH: Final = struct.Struct(">I")
-FRAME_MAX_BYTES: Final = 4 * limits.LOG_PAGE_BYTES
 
 Frame = TypeVar("Frame")
 
@@ -40,8 +39,8 @@ async def read(reader: asyncio.StreamReader, kind: type[Frame]) -> Frame:
     """The next frame. Raises ConnectionError when the stream has ended or holds anything else."""
     try:
         (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-        if length > FRAME_MAX_BYTES:
-            raise ConnectionError(f"a frame of {length} bytes: at most {FRAME_MAX_BYTES} are allowed")
+        if length > limits.NODE_FRAME_MAX_BYTES:
+            raise ConnectionError(f"a frame of {length} bytes: at most {limits.NODE_FRAME_MAX_BYTES} are allowed")
         return msgspec.msgpack.decode(await reader.readexactly(length), type=kind)
     except asyncio.IncompleteReadError as error:
         raise ConnectionError("the other side has closed the connection") from error

@@ -23,12 +23,12 @@ from agentorch.executors.remote.tenure import Tenure
 from agentorch.executors.remote.terms import Terms
 from agentorch.executors.remote.transport import Member
 from agentorch.executors.remote.wire import AgentRefused, Why
+from agentorch.model import limits
 from agentorch.model.attempts import AttemptPhase, AttemptSpec, AttemptStatus, NodeInfo
 from agentorch.model.fleet import NodeState
 from agentorch.model.jobs import Cause
 
 Reply = TypeVar("Reply", bound=msgspec.Struct)
-_PAGE = 1_000  # attempts in one question
 
 
 class Owner(Protocol):
@@ -337,8 +337,8 @@ class NodeLink:
         self, attempts: Sequence[str], ask: Callable[..., Awaitable[wire.Statuses]]
     ) -> list[AttemptStatus]:
         found: list[AttemptStatus] = []
-        for start in range(0, len(attempts), _PAGE):
-            page = list(attempts[start : start + _PAGE])
+        for start in range(0, len(attempts), limits.NODE_PAGE):
+            page = list(attempts[start : start + limits.NODE_PAGE])
             found += (await ask(wire.Statuses, "inspect", attempts=page)).statuses
         return found
 
