@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
-from agentorch.errors import ExecutorError
+from agentorch.errors import ExecutorError, NodeUnreachable
 from agentorch.executors.fake_nodes import FakeNodes
 from agentorch.executors.records import STREAMS
 from agentorch.executors.stream import EventStream
@@ -97,6 +97,8 @@ class FakeExecutor:
         self.machine.epoch = self._epoch = epoch
 
     async def nodes(self) -> list[NodeInfo]:
+        if self.machine.nodes.silent:
+            raise NodeUnreachable(self.machine.nodes.silent)
         self.machine.nodes.arrive(self._clock())
         return [msgspec.structs.replace(node, samples=self._sample(node)) for node in self.machine.nodes.there.values()]
 

@@ -28,6 +28,7 @@ class FakeNodes:
         self.coming: list[tuple[int | None, NodeInfo]] = []  # (due, node), in the order they were asked for
         self.orders: list[tuple[str, int, tuple[str, ...]]] = []  # every one, also those that failed
         self.gone: set[str] = set()
+        self.silent = ""  # why nobody can say just now which nodes there are
         self._next = 1
 
     def resize(self, node_type: str, target: int, remove: Sequence[str], now_ms: int) -> None:

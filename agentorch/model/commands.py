@@ -67,6 +67,13 @@ class ReportNodes(_Command, frozen=True, kw_only=True):
     nodes: tuple[NodeInfo, ...]
 
 
+class DoubtNodes(_Command, frozen=True, kw_only=True):
+    """An executor can't say just now how its nodes are."""
+
+    executor: str
+    problem: str
+
+
 class ReportProvisioning(_Command, frozen=True, kw_only=True):
     """An executor could not add nodes of a type, or not let these go."""
 
@@ -245,6 +252,7 @@ Command = (
     | RepairWorker
     | RepairDevice
     | ReportNodes
+    | DoubtNodes
     | ReportProvisioning
     | ConfigureTenant
     | AddKey

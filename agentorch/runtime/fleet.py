@@ -87,7 +87,7 @@ class Fleet:
         return coming or any(node.executor == name and node.released for node in facts.nodes.values())
 
     async def _report(self, name: str) -> None:
-        """What the core knows already is no event. An executor that can't say changes nothing.
+        """What the core knows already is no event. While an executor can't say, its nodes take nothing new.
 
         The nodes of one that is not configured any more are nobody's, and go.
         """
@@ -95,17 +95,24 @@ class Fleet:
         try:
             nodes = await executor.nodes() if executor is not None else []
         except (ExecutorError, OSError) as error:
-            self._complain(name, f"the nodes of {name} are not known just now: {error}")
+            text = f"the nodes of {name} are not known just now: {error}"
+            self._complain(name, text)
+            await self._told(name, cmd.DoubtNodes(executor=name, problem=text))
             return
         self._samples.absorb([sample for node in nodes for sample in node.samples])
         bare = tuple(msgspec.structs.replace(node, samples=()) for node in nodes)
+        if await self._told(name, cmd.ReportNodes(executor=name, nodes=bare)):
+            self._problems.pop(name, None)
+
+    async def _told(self, name: str, report: cmd.ReportNodes | cmd.DoubtNodes) -> bool:
+        """Whether the core took it. What did not fit just now is told at the next look."""
         try:
-            await self._loop.ask(cmd.ReportNodes(executor=name, nodes=bare))
+            await self._loop.ask(report)
         except Refused as error:
             if error.code != "overloaded" and self._complain(name, f"the nodes of {name} can't be used: {error}"):
                 await self._loop.ask(cmd.RaiseAlert(code="nodes-refused", text=self._problems[name], by="runtime"))
-        else:
-            self._problems.pop(name, None)
+            return False
+        return True
 
     def _complain(self, name: str, text: str) -> bool:
         """Log it unless it was said just before; whether it was not."""

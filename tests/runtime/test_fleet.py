@@ -222,6 +222,32 @@ def test_a_refused_order_backs_off_across_a_restart() -> None:
     play(scenario())
 
 
+def test_while_the_engine_does_not_answer_nothing_new_goes_to_its_nodes() -> None:
+    async def scenario() -> None:
+        stage = Elastic()
+        async with stage.runtime() as runtime:
+            await stage.pass_time(runtime, lambda facts: bool(facts.workers))
+            running = await submit(runtime)
+            await until(runtime, lambda facts: facts.jobs[running].state is JobState.running)
+            stage.machine.nodes.silent = "the engine is away"
+            await stage.pass_time(runtime, states_are(NodeState.suspect))
+            stage.executor.finish(f"{running}.1")
+            await until(runtime, ended(running))
+            waiting = await submit(runtime)
+            later_ms = stage.clock.at_ms + 60_000
+            await stage.pass_time(runtime, lambda facts: stage.clock.at_ms >= later_ms)
+            assert job(runtime, waiting).state is JobState.queued
+            stage.machine.nodes.silent = ""
+            await stage.pass_time(runtime, lambda facts: facts.jobs[waiting].state is JobState.running)
+            assert job(runtime, waiting).attempts_made == 1
+
+    asyncio.run(scenario())
+
+
+def states_are(state: NodeState) -> Callable[[Facts], bool]:
+    return lambda facts: {node.state for node in facts.nodes.values()} == {state}
+
+
 def test_the_nodes_of_an_executor_that_is_not_configured_any_more_are_forgotten() -> None:
     async def scenario() -> None:
         stage = Elastic()

@@ -45,6 +45,13 @@ def report_nodes(turn: Turn, command: cmd.ReportNodes) -> None:
         _follow(turn, command.executor)
 
 
+def doubt_nodes(turn: Turn, command: cmd.DoubtNodes) -> None:
+    """Nothing new goes to the nodes of this executor until it is known again how they are."""
+    for node in list(turn.facts.nodes.values()):
+        if node.executor == command.executor and node.reported is NodeState.up:
+            turn.emit(_as_known(turn, node, NodeState.suspect, command.problem))
+
+
 def _is_news(known: Node | None, info: NodeInfo) -> bool:
     """Whether anything changed but words and the last second of a notice."""
     if known is None:
@@ -87,19 +94,23 @@ def _not_listed(turn: Turn, node: Node) -> None:
     if node.released or (since_ms is not None and turn.now_ms >= since_ms + limits.NODE_UNLISTED_MS):
         _vanished(turn, node)
     elif since_ms is None:
-        turn.emit(_unlisted(turn, node, NodeState.suspect))
+        turn.emit(_as_known(turn, node, NodeState.suspect, _not_any_more(node), listed=False))
 
 
 def _vanished(turn: Turn, node: Node) -> None:
     if any(turn.facts.workers[name].running for name in node.workers):
-        turn.emit(_unlisted(turn, node, NodeState.down))
+        turn.emit(_as_known(turn, node, NodeState.down, _not_any_more(node), listed=False))
     else:
         for name in list(node.workers):
             turn.emit(ev.WorkerRemoved(at_ms=turn.now_ms, worker=name))
         turn.emit(ev.NodeRemoved(at_ms=turn.now_ms, node=node.id))
 
 
-def _unlisted(turn: Turn, node: Node, state: NodeState) -> ev.NodeSeen:
+def _not_any_more(node: Node) -> str:
+    return f"{node.executor} does not list it any more"
+
+
+def _as_known(turn: Turn, node: Node, state: NodeState, problem: str, *, listed: bool = True) -> ev.NodeSeen:
     """As it was known, but for its state."""
     info = NodeInfo(
         id=node.id,
@@ -112,10 +123,10 @@ def _unlisted(turn: Turn, node: Node, state: NodeState) -> ev.NodeSeen:
         device_names=node.device_names,
         device_memory_bytes=node.device_memory_bytes,
         state=state,
-        problem=f"{node.executor} does not list it any more",
+        problem=problem,
         notice_ms=node.notice_ms,
     )
-    return _seen(turn, node.executor, info, listed=False)
+    return _seen(turn, node.executor, info, listed=listed)
 
 
 def _follow(turn: Turn, executor: str) -> None:
@@ -235,4 +246,5 @@ def _forget_dead_nodes(turn: Turn) -> None:
 
 HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     cmd.ReportNodes: report_nodes,
+    cmd.DoubtNodes: doubt_nodes,
 }
