@@ -11,7 +11,7 @@ import msgspec
 import psutil
 import pytest
 
-from agentorch.errors import ExecutorError, NodeUnreachable, NodeUnreachable, ProvisioningError
+from agentorch.errors import ExecutorError, NodeUnreachable, ProvisioningError
 from agentorch.executors.ray.options import TYPE_LABELS, RayOptions
 from agentorch.executors.ray.transport import RayTransport
 from agentorch.executors.remote.executor import RemoteExecutor
