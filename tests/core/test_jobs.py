@@ -17,6 +17,7 @@ from agentorch.model.jobs import (
     Cause,
     Checkpoint,
     Constraints,
+    EntryPoint,
     JobSpec,
     JobState,
     Reason,
@@ -51,6 +52,15 @@ def test_a_job_runs_to_its_end(world: World) -> None:
     world.end(job)
     assert world.job(job).state is JobState.succeeded
     assert world.facts.workers["cpu-0"].free_cpu_milli == 1000
+
+
+def test_a_function_keeps_its_arguments_and_its_value_is_kept(world: World) -> None:
+    entry = EntryPoint(call="m:f", args=(1, [2.5, None], {"deep": [True]}), kwargs={"k": "v"})
+    job = world.submit(command=(), entry=entry)
+    world.schedule()
+    world.running(job)
+    world.end(job, result='{"mean":0.5}')
+    assert (world.job(job).spec.entry, world.job(job).attempts[-1].result) == (entry, '{"mean":0.5}')
 
 
 def test_a_second_report_of_the_same_end_changes_nothing(world: World) -> None:

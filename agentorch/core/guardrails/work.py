@@ -7,7 +7,7 @@ from agentorch.core.guardrails.case import Case, allow, deny, seconds
 from agentorch.core.guardrails.selection import may_go_to
 from agentorch.core.nodes import failed, group_of
 from agentorch.model import limits
-from agentorch.model.jobs import TIER_RANK, Job, JobState, Tier
+from agentorch.model.jobs import TIER_RANK, Attempt, Job, JobState, Tier
 from agentorch.model.proposals import Cordon, Note, Reroute, Reschedule
 
 
@@ -54,11 +54,15 @@ def _loses_less(case: Case, job: Job, lost_ms: int) -> Job | None:
             continue
         if case.now_ms - its.started_ms < case.settings.preempt_min_run_ms:
             continue
-        if TIER_RANK[other.spec.tier] < TIER_RANK[job.spec.tier] or not fit.could_fit(its.resources, attempt.resources):
+        if TIER_RANK[other.spec.tier] < TIER_RANK[job.spec.tier] or not _frees_as_much(its, attempt):
             continue
         if lost_work_ms(other, case.now_ms) < lost_ms:
             return other
     return None
+
+
+def _frees_as_much(one: Attempt, other: Attempt) -> bool:
+    return len(one.members) >= len(other.members) and fit.could_fit(one.resources, other.resources)
 
 
 def residency(case: Case) -> Note | None:

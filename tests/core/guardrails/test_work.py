@@ -72,6 +72,14 @@ def test_g8_more_urgent_or_smaller_work_is_no_better_choice() -> None:
     assert world.said(tiers, preempt(old)) is ALLOW
 
 
+def test_g8_one_job_frees_less_than_a_gang() -> None:
+    world = fleet()
+    (gang,) = world.run_some(1, gang=3, run_s=500)
+    (young,) = world.run_some(1, run_s=100)
+    assert world.said(tiers, preempt(gang)) is ALLOW
+    assert world.said(tiers, preempt(young)) is ALLOW
+
+
 @given(st.sampled_from(list(Tier)), st.booleans(), st.integers(0, 200))
 def test_g8_allows_only_what_may_be_stopped(tier: Tier, preemptible: bool, ran_s: int) -> None:
     world = fleet()
