@@ -190,7 +190,7 @@ RAY: Final[dict[str, Field]] = {
     "state": string("", "directory of `agentorch ray`: token, records, logs; default: $XDG_STATE_HOME/agentorch/ray"),
     "python": string("", "interpreter that has ray and agentorch, for the bridge; default: this one"),
     "token_file": string("", "file with the cluster's token; default: the one that `agentorch ray up` wrote"),
-    "lease": span(2_000, 10 * limits.MINUTE_MS, "10s", "a node that is not heard of for this long ends its work"),
+    "lease": span(2_000, 10 * limits.MINUTE_MS, "60s", "a node that hears nothing for this long ends its work"),
     "provider": choice(
         ("none", "local", "command", "autoscaler"), "none", "how nodes are added and released: see docs/ray.md"
     ),

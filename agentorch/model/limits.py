@@ -154,7 +154,7 @@ TELEMETRY_POINTS: Final = 600  # samples kept for each device
 TELEMETRY_FORGOTTEN_MS: Final = HOUR_MS  # a device that nobody has seen for this long is dropped
 
 # -- nodes elsewhere
-LEASE_MS: Final = 10 * SECOND_MS  # how long a node's work goes on without news from the runtime
+LEASE_MS: Final = MINUTE_MS  # a node's work goes on for so long without the runtime: longer than a restart takes
 LEASE_MAX_MS: Final = 10 * MINUTE_MS
 LEASE_MARGIN_MS: Final = 2 * SECOND_MS  # for clocks that drift, for the second between looks at a lease, for killing
 LEASE_SPARE_MS: Final = 500  # nothing is launched under a lease that is over so soon

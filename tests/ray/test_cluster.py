@@ -222,7 +222,7 @@ def test_without_the_token_nobody_gets_in(cluster: Cluster, tmp_path: Path) -> N
     async def run() -> None:
         transport = RayTransport(cluster.options(token_file=str(wrong), address=cluster.options().where()))
         await transport.open()  # what does not answer today may answer tomorrow
-        with pytest.raises(NodeUnreachable, match="can't be reached: .*InvalidAuthToken"):
+        with pytest.raises(NodeUnreachable, match=r"can't be reached: .*InvalidAuthToken"):
             await transport.members()
         await transport.close()
 
