@@ -146,6 +146,18 @@ def test_every_key_has_a_line_of_help_and_a_schema() -> None:
     assert "key" not in schema["properties"]["client"]["properties"]
 
 
+def test_every_key_is_in_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    schema = json_schema()["properties"]
+    tables = {f"[{name}": fields for name, fields in schema.items() if name != "executors"}
+    tables.update({f"[executors.{name}": fields for name, fields in schema["executors"]["properties"].items()})
+    for title, fields in tables.items():
+        section = text.split(f"## `{title}", 1)[1].split("\n## ", 1)[0]
+        keys = (fields.get("properties") or fields["additionalProperties"]["properties"]).keys()
+        missing = [key for key in keys if f"| `{key}` |" not in section]
+        assert missing == [], title
+
+
 def test_executors_are_chosen_by_flag_and_variable(tmp_path: Path) -> None:
     file = written(tmp_path, "[pools.plain]\n")
     environ = {"AGENTORCH_EXECUTORS_RAY_ADDRESS": "h:1"}
