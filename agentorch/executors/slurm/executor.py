@@ -21,6 +21,7 @@ from agentorch.executors.batches import Batcher
 from agentorch.executors.environment import default_environment
 from agentorch.executors.look import Found, Sight
 from agentorch.executors.records import STREAMS
+from agentorch.executors.retention import KEEP, keep_tidy
 from agentorch.executors.slurm.batch import Submission, submission
 from agentorch.executors.slurm.doubt import Watch, cause_of, is_over
 from agentorch.executors.slurm.names import job_name
@@ -94,6 +95,7 @@ class SlurmExecutor:
         self._is_open = True
         self._later(self._poll())
         self._later(self._question_now_and_then())
+        self._later(keep_tidy(store, self._stream, KEEP, pool))
 
     async def nodes(self) -> list[NodeInfo]:
         """See `Executor.nodes`. While Slurm does not answer: those known, in doubt; NodeUnreachable if none is."""
