@@ -101,7 +101,7 @@ class WarmCalls:
 
     async def _recover(self, processes: Executor, names: Sequence[str]) -> None:
         remains = await asyncio.to_thread(recovery.fence_all, self._folder, names, self._epoch)
-        statuses = await processes.inspect(names)
+        statuses = await processes.inspect(list(remains))
         await asyncio.to_thread(recovery.settle_all, remains, statuses)
         history = self._telling.history
         for status in statuses:

@@ -50,7 +50,19 @@ class Batch:
 class Call:
     """One attempt, until its end is told. `order` is the encoded order; `worker` None = it waits for one."""
 
-    __slots__ = ("accepted_ms", "batch", "cpu_milli", "durable", "ended", "id", "key", "order", "stop_reason", "worker")
+    __slots__ = (
+        "accepted_ms",
+        "batch",
+        "cpu_milli",
+        "durable",
+        "ended",
+        "id",
+        "key",
+        "moved",
+        "order",
+        "stop_reason",
+        "worker",
+    )
 
     def __init__(
         self, attempt: str, key: Key | None, order: bytes, *, cpu_milli: int, durable: bool, accepted_ms: int
@@ -64,6 +76,7 @@ class Call:
         self.batch: Batch | None = None
         self.worker: Worker | None = None
         self.stop_reason = ""  # once it is to be stopped: then its end is what the journal says
+        self.moved = False  # it was with a worker before, so that it may be forbidden there
         self.ended = False
 
 

@@ -79,6 +79,7 @@ class Pools:
         """These have not begun, and never will where they were: they go first."""
         for call in reversed(calls):
             call.worker = None
+            call.moved = True
             assert call.key is not None
             self._pools[call.key].waiting.appendleft(call)
         for key in {call.key for call in calls if call.key is not None}:
@@ -142,8 +143,8 @@ class Pools:
 
     def _dispatch(self, pool: Pool) -> None:
         now = self._loop.time()
-        if pool.waiting:
-            ready = [worker for worker in pool.workers if worker.takes_calls(now, BLOCKED_S)]
+        ready = [worker for worker in pool.workers if worker.takes_calls(now, BLOCKED_S)]
+        if pool.waiting and ready:
             self._share_out(pool, sorted(ready, key=lambda worker: len(worker.queue)), now)
         # Not those of workers that are ending: their calls end with them, or come back first.
         calls = len(pool.waiting) + sum(len(worker.queue) for worker in pool.workers)
@@ -152,20 +153,27 @@ class Pools:
             pass
 
     def _share_out(self, pool: Pool, ready: list[Worker], now: float) -> None:
-        """Everything that waits, so that all of these have about as many."""
-        total = len(pool.waiting) + sum(len(worker.queue) for worker in ready)
-        passed_over: list[Call] = []
-        for index, worker in enumerate(ready):
-            room = math.ceil(total / len(ready)) - len(worker.queue)
-            if index == len(ready) - 1:
-                room = len(pool.waiting)
-            calls: list[Call] = []
-            while pool.waiting and len(calls) < room:
-                call = pool.waiting.popleft()
-                (passed_over if call.id in worker.voided else calls).append(call)
-            if calls:
+        """Everything that waits, so that all of these have about as many; but what was moved waits no second time."""
+        idle = [worker for worker in ready if not worker.queue]
+        kept: list[Call] = []
+        while idle and pool.waiting and pool.waiting[0].moved:
+            call = pool.waiting.popleft()
+            free = next((worker for worker in idle if call.id not in worker.voided), None)
+            if free is None:
+                kept.append(call)
+            else:
+                idle.remove(free)
+                free.send([call], now)
+        fresh = [call for call in pool.waiting if not call.moved]
+        kept.extend(call for call in pool.waiting if call.moved)
+        pool.waiting = deque(kept)
+        level = math.ceil((len(fresh) + sum(len(worker.queue) for worker in ready)) / len(ready))
+        start = 0
+        for worker in ready:
+            room = max(0, level - len(worker.queue))
+            if calls := fresh[start : start + room]:
                 worker.send(calls, now)
-        pool.waiting.extendleft(reversed(passed_over))
+                start += len(calls)
 
     def _start(self, pool: Pool) -> bool:
         starting = sum(not worker.connected for worker in pool.workers)
@@ -192,9 +200,7 @@ class Pools:
                     self._host.take_back(worker, list(worker.queue.values())[1:])
             if pool.waiting:
                 self._dispatch(pool)
-                idle = sum(worker.connected and not worker.queue for worker in pool.workers)
-                starting = sum(not worker.connected for worker in pool.workers)
-                missing = len(pool.waiting) - idle - starting
+                missing = len(pool.waiting) - sum(not worker.connected for worker in pool.workers)
                 while missing > 0 and self._start(pool):
                     missing -= 1
         self._tick = self._loop.call_later(BLOCKED_S / 2, self._look) if busy else None

@@ -78,7 +78,10 @@ def fence_all(folder: Path, names: Sequence[str], epoch: int) -> dict[str, Remai
     """Forbid every earlier worker to begin anything. Raises OSError."""
     found = {}
     for name in names:
-        remains = found[name] = Remains(Reading(folder / name))
+        try:
+            remains = found[name] = Remains(Reading(folder / name))
+        except FileNotFoundError:
+            continue  # whoever had it open before has just removed it: nothing in it was worth keeping
         remains.fence(epoch)
     return found
 
