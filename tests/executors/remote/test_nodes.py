@@ -13,7 +13,7 @@ import pytest
 from agentorch.errors import ExecutorError, NodeUnreachable, ProvisioningError
 from agentorch.model.attempts import AttemptPhase, AttemptSpec
 from agentorch.model.fleet import NodeState
-from agentorch.model.jobs import Cause
+from agentorch.model.jobs import Cause, EntryPoint
 from tests.executors.ends import until_logged
 from tests.executors.processes import kill, marked, shim_of
 from tests.executors.remote.cluster import Cluster, opened, until_state
@@ -231,6 +231,25 @@ def test_a_released_node_leaves_its_logs_behind(cluster: Cluster) -> None:
             assert await executor.logs("a.1", "stdout", 5, 6) == (before[0][5:11], 11, False)
             assert await executor.logs("a.1", "stderr", 0, 100) == (b"oops\n", 5, True)
             assert await executor.logs("b.1", "stdout", 0, 100) == (b"", 0, True)
+
+    asyncio.run(run())
+
+
+def test_a_function_is_called_on_a_node_and_its_result_and_log_come_home(cluster: Cluster) -> None:
+    (cluster.root / "words.py").write_text("def shout(word):\n    print('heard', word)\n    return word.upper()\n")
+
+    async def run() -> None:
+        async with opened(cluster) as (executor, told):
+            entry = EntryPoint(call="words:shout", args=("hello",))
+            spec = AttemptSpec(
+                id="a.1", job="a", number=1, worker="w", node="node-1", entry=entry, workdir=str(cluster.root)
+            )
+            await executor.launch([spec, on("node-1", "b", "exit 3")])
+            a, b = await told.of("a.1", "b.1")
+            assert (a.cause, a.result, b.exit_code) == (Cause.completed, '"HELLO"', 3)
+            assert await executor.logs("a.1", "stdout", 0, 100) == (b"heard hello\n", 12, True)
+            await executor.scale("cpu", 1, ["node-1"])
+            assert await executor.logs("a.1", "stdout", 0, 100) == (b"heard hello\n", 12, True)
 
     asyncio.run(run())
 
