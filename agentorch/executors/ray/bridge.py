@@ -18,7 +18,6 @@ import msgspec
 import ray
 from ray import exceptions
 from ray._private import services, state
-from ray._raylet import GcsClient
 
 from agentorch import __version__
 from agentorch.executors.ray.actor import AGENT_PREFIX, agent_of
@@ -227,7 +226,7 @@ def connect(plan: Plan) -> None:
     knock(plan.address)
     if plan.loopback:
         keep_loopback(services)
-    GcsClient(address=plan.address)  # a wrong token is said at once; `ray.init` would try for twenty seconds
+    ray._raylet.GcsClient(address=plan.address)  # a wrong token is said at once; `ray.init` would try for twenty seconds
     ray.init(
         address=plan.address,
         namespace=plan.namespace,
