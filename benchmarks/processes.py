@@ -6,6 +6,7 @@ Each is an attempt of its own: claimed, watched, its exit code and logs kept. Du
 from __future__ import annotations
 
 import asyncio
+import itertools
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from agentorch.executors.local import LocalExecutor
+from agentorch.model.attempts import AttemptSpec
 from agentorch.runtime.runtime import Runtime
 from benchmarks import rig
 from benchmarks.measure import Size, Table, in_turns, spread
@@ -35,6 +37,13 @@ async def run(size: Size) -> Table:
             made = await stack.enter_async_context(local(root / str(slots), slots))
             contenders[f"agentorch, durable, {slots} in flight"] = jobs(made, durable, durable=True)
             contenders[f"agentorch, durable=false, {slots} in flight"] = jobs(made, quick_end, durable=False)
+        alone = LocalExecutor(root / "alone")
+        await alone.open(1)
+        stack.push_async_callback(alone.close)
+        for kind, syncs, count in (("durable", True, durable), ("durable=false", False, quick_end)):
+            contenders[f"executor alone, {kind}, {IN_FLIGHT[-1]} in flight"] = attempts(
+                alone, count, IN_FLIGHT[-1], durable=syncs
+            )
         for slots in IN_FLIGHT:
             contenders[f"limit: posix_spawn and wait, {slots} in flight"] = spawn_limit(bare, slots)
         missing = with_hyperqueue(contenders, root, quick_end)
@@ -47,6 +56,7 @@ async def run(size: Size) -> Table:
         notes=[
             f"Median of {size.rounds} rounds of {durable} durable, {quick_end} other and {bare} bare processes, in "
             "turns. HyperQueue keeps no journal here; its worker has as many slots as we have jobs in flight.",
+            "Executor alone: attempts launched one by one on the executor itself, without a ledger and a scheduler.",
         ],
     )
 
@@ -72,6 +82,39 @@ def jobs(made: Runtime, count: int, *, durable: bool) -> Callable[[], Awaitable[
         return count / (time.perf_counter() - began)
 
     return once
+
+
+def attempts(executor: LocalExecutor, count: int, slots: int, *, durable: bool) -> Callable[[], Awaitable[float]]:
+    """Launch that many, so many at a time, and wait until the last has ended: attempts a second."""
+    serial, cursor = itertools.count(), 0
+
+    async def once() -> float:
+        room = asyncio.Semaphore(slots)
+        waited_for = {f"{'durable' if durable else 'quick'}-{next(serial)}.1" for _ in range(count)}
+
+        async def follow() -> None:
+            nonlocal cursor
+            async for status in executor.events(cursor):
+                cursor = status.cursor
+                if status.id in waited_for:
+                    waited_for.remove(status.id)
+                    room.release()
+                if not waited_for:
+                    return
+
+        began = time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(follow())
+            for name in list(waited_for):
+                await room.acquire()
+                group.create_task(executor.launch([_true(name, durable=durable)]))
+        return count / (time.perf_counter() - began)
+
+    return once
+
+
+def _true(name: str, *, durable: bool) -> AttemptSpec:
+    return AttemptSpec(id=name, job=name[:-2], number=1, worker="w-1", command=("true",), durable=durable)
 
 
 def spawn_limit(count: int, slots: int) -> Callable[[], Awaitable[float]]:

@@ -23,6 +23,7 @@ from agentorch.executors.records import WORK, LaunchRecord
 
 _LEASH: Final = 63  # high enough for shells, which number their own from 3 and from 10; low enough for a small table
 _UMASK: Final = 0o022
+_SHOWN_CHARS: Final = 500  # of a program's name in a message
 _CORES: Final = frozenset(os.sched_getaffinity(0))
 
 
@@ -103,8 +104,8 @@ def _start(directory: AttemptDirectory, spec: LaunchRecord, logs: Mapping[str, i
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         if isinstance(error, OSError) and error.filename == workdir:
-            raise CannotExecute(f"can't work in {workdir!r}: {reason}") from error
-        raise CannotExecute(f"can't execute {command[:1]}: {reason}") from error
+            raise CannotExecute(f"can't work in {workdir[:_SHOWN_CHARS]!r}: {reason}") from error
+        raise CannotExecute(f"can't execute {command[0][:_SHOWN_CHARS]!r}: {reason}") from error
     process.returncode = 0  # it is waited for here, together with all its descendants
     return process.pid
 

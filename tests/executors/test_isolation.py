@@ -77,6 +77,16 @@ def test_what_can_never_run_ends_at_once(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_what_is_said_of_a_program_with_an_endless_name_is_short(tmp_path: Path) -> None:
+    async def scenario(executor: LocalExecutor, ends: Ends) -> None:
+        (status,) = await executor.launch([attempt("a", "x" * 50_000)])
+        assert (status.phase, status.cause) == (AttemptPhase.ended, Cause.exec_failed)
+        assert status.message.endswith("File name too long")
+        assert len(status.message) < 1_000
+
+    play(tmp_path, scenario)
+
+
 def test_a_job_gets_default_signals(tmp_path: Path) -> None:
     async def scenario(executor: LocalExecutor, ends: Ends) -> None:
         await executor.launch([shell("a", "grep -E '^Sig(Ign|Blk)' /proc/self/status")])
