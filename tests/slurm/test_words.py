@@ -135,3 +135,14 @@ def test_what_the_end_of_a_job_means() -> None:
     assert cause_of("TIMEOUT") is Cause.timeout
     assert cause_of("OUT_OF_MEMORY") is Cause.oom
     assert cause_of("FAILED") is cause_of("") is Cause.lost
+
+
+@pytest.mark.parametrize("said", ["", "Job/step already completing or completed", "Invalid job id specified"])
+def test_a_job_that_has_ended_needs_no_cancelling(tmp_path: Path, said: str) -> None:
+    tool(tmp_path, "scancel", f"echo '{said and f'Kill job error on job id 7: {said}'}' >&2; exit 229")
+    tools = SlurmTools(SlurmOptions(commands=str(tmp_path)))
+    tools.cancel(["7"])
+    tools.warn(["7"])
+    tool(tmp_path, "scancel", "echo 'scancel: error: slurm_kill_job2: Unable to contact slurm controller' >&2; exit 1")
+    with pytest.raises(NodeUnreachable):
+        tools.cancel(["7"])

@@ -126,10 +126,11 @@ class SlurmExecutor:
         grace_ms = max(0, min(grace_ms, limits.STOP_GRACE_CAP_MS))
         was_watched = attempt in self._watched
         found = await self._stop.submit(StopRequest(attempt, reason, grace_ms))
-        self._take_in(found)
-        if found.sight is Sight.running:
+        if attempt in self._watched or not was_watched:  # else its end was told meanwhile
+            self._take_in(found)
+        watch = self._watched.get(attempt)
+        if watch is not None and found.sight is Sight.running:
             kill_at = time.monotonic() + grace_ms / 1_000 + _KILL_PATIENCE_S
-            watch = self._watched[attempt]
             watch.kill_at = kill_at if watch.kill_at is None else min(watch.kill_at, kill_at)
             self._later(self._cancel(attempt, gently=True))
         elif was_watched:
@@ -314,7 +315,7 @@ class SlurmExecutor:
         awaited = [attempt for attempt in self._launching if attempt in self._watched]
         seen = await self._found(dict.fromkeys([*told, *awaited]))
         for found in seen:
-            if found.sight is not Sight.unclaimed:
+            if found.sight is not Sight.unclaimed and found.status.id in self._watched:
                 self._take_in(found)
         return bool(told)
 
@@ -357,7 +358,8 @@ class SlurmExecutor:
                 reason = await self._threaded(self._store.stop_reason, attempt)
                 grave = Grave(attempt, Cause(reason or cause_of(state)), f"{message}; it left no verdict")
                 found = await self._threaded(self._store.give_up, grave)
-        self._take_in(found)
+        if attempt in self._watched:  # else somebody else has told it meanwhile
+            self._take_in(found)
 
     async def _undisturbed(self, work: Awaitable[bool]) -> bool:
         """What it says; a file system that does not answer just now is no reason to stop looking."""

@@ -45,6 +45,9 @@ _UNANSWERED: Final = re.compile(
     r"munge|authentication|protocol",
     re.IGNORECASE,
 )
+#: What scancel says of jobs that need no cancelling any more, or can't be signalled yet: for some of them nothing, and
+#: an exit status; when the controller does not answer, it always says so.
+_ENDED: Final = re.compile(r"already complet|invalid job id|pending execution|^exit status", re.IGNORECASE)
 _NODE_FORMAT: Final = "%N|%R|%P|%c|%m|%T|%o|%G|%f|%E"  # the reason last: it is text
 
 
@@ -142,11 +145,11 @@ class SlurmTools:
 
     def cancel(self, jobs: Iterable[str]) -> None:
         """End the jobs. Those that have ended meanwhile are no error. Raises NodeUnreachable."""
-        self._run("scancel", "--quiet", *jobs)
+        self._run("scancel", *jobs, fine=_ENDED)
 
     def warn(self, jobs: Iterable[str]) -> None:
         """SIGTERM to the batch shells alone: the guards. Raises NodeUnreachable."""
-        self._run("scancel", "--quiet", "--signal=TERM", "--batch", *jobs)
+        self._run("scancel", "--signal=TERM", "--batch", *jobs, fine=_ENDED)
 
     def check(self) -> None:
         """Raises ExecutorError if there are no such tools here."""
@@ -157,7 +160,9 @@ class SlurmTools:
     def _path(self, tool: str) -> str:
         return str(Path(self._options.commands, tool)) if self._options.commands else tool
 
-    def _run(self, tool: str, *arguments: str, text: str = "", refusable: bool = False) -> str:
+    def _run(
+        self, tool: str, *arguments: str, text: str = "", refusable: bool = False, fine: re.Pattern[str] | None = None
+    ) -> str:
         try:
             done = subprocess.run(
                 [self._path(tool), *arguments],
@@ -176,6 +181,8 @@ class SlurmTools:
         if done.returncode == 0:
             return done.stdout
         said = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+        if fine is not None and fine.search(said):
+            return done.stdout
         if refusable and not _UNANSWERED.search(said):
             raise SlurmRefused(said)
         raise NodeUnreachable(f"{tool}: {said}")
