@@ -7,19 +7,15 @@ for them alone, when the first one is needed.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from agentorch.errors import EpochOver, ExecutorError
-from agentorch.executors.attempt_dir import write_whole
 from agentorch.executors.contract import Executor
-from agentorch.executors.lease import LEASE
-from agentorch.executors.records import EPOCH
 from agentorch.executors.stream import EventStream
-from agentorch.executors.warm import recovery, wire
+from agentorch.executors.warm import folder, recovery, wire
 from agentorch.executors.warm.history import Past
 from agentorch.executors.warm.link import Batch, Call, Worker
 from agentorch.executors.warm.orders import key_of, order_of
@@ -55,7 +51,7 @@ class WarmCalls:
         self._serial = 1
         self._opening = asyncio.Lock()
         self._tasks = Tasks()
-        self._telling = Telling(stream, self._tasks, self._on_over)
+        self._telling = Telling(stream, self._tasks, self._on_over, self._remove)
         self._processes: Executor | None = None
         self._workers: Workers
         self._pools: Pools
@@ -71,16 +67,8 @@ class WarmCalls:
             await self._begin(names)
 
     def _take_folder(self) -> list[str]:
-        """Also where nothing was ever called: an older runtime that wants to begin must find the newer epoch."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.take(self._folder, self._epoch)
         self._folder = self._folder.resolve()
-        folder_fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            write_whole(folder_fd, EPOCH, str(self._epoch).encode(), durable=True)
-        finally:
-            os.close(folder_fd)
-        if not (self._folder / LEASE).is_symlink():
-            (self._folder / LEASE).symlink_to(f"../{LEASE}")  # there is one lease, for all of the root
         return recovery.left_behind(self._folder)
 
     async def _begin(self, names: Sequence[str] = ()) -> None:
@@ -107,7 +95,7 @@ class WarmCalls:
         for status in statuses:
             name, found = status.id, remains[status.id]
             alive = status.phase is AttemptPhase.running
-            past = self._telling.born(name, self._folder / name) if alive else Past(name, self._folder / name)
+            past = self._telling.born(name) if alive else Past(name)
             for end in found.ended:
                 known = history.end_of(end.call)
                 if known is None or known.lost:
@@ -116,7 +104,7 @@ class WarmCalls:
                 found.reading.close()
                 history.close(past)
                 continue
-            worker = Worker(name, None, past.directory)
+            worker = Worker(name, None, self._folder / name)
             worker.reading, worker.closing = found.reading, True
             for begun in found.reading.begun.values():
                 call = Call(begun.call, None, b"", cpu_milli=0, durable=True, accepted_ms=begun.started_ms)
@@ -218,10 +206,13 @@ class WarmCalls:
         data, following, _ = await self._processes.logs(worker.name, stream, first + offset, limit)
         return data, following - first, False
 
+    def _remove(self, names: list[str]) -> None:
+        folder.remove(self._folder, self._epoch, names)
+
     def _on_over(self, call: Call) -> None:
         self._pools.forget(call)
 
     def _check_epoch(self) -> None:
-        stored = int((self._folder.parent / EPOCH).read_text(encoding="ascii"))
+        stored = folder.stored_epoch(self._folder.parent)
         if stored != self._epoch:
             raise EpochOver(f"epoch {self._epoch} is over: {self._folder.parent} was opened by epoch {stored}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 
 from agentorch.executors.warm import wire
 from agentorch.model import limits
@@ -16,9 +15,8 @@ from agentorch.model import limits
 class Past:
     """What one worker did. `told` is the cursor of the last end that was published."""
 
-    def __init__(self, name: str, directory: Path) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.directory = directory
         self.calls: list[str] = []
         self.told = 0
         self.unsynced = 0  # ends that wait for a sync before they are told

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from agentorch.executors.stream import EventStream
-from agentorch.executors.tidy import remove_tree
 from agentorch.executors.warm import wire
 from agentorch.executors.warm.history import History, Past
 from agentorch.executors.warm.link import Call, Worker
@@ -18,9 +15,16 @@ from agentorch.model.attempts import AttemptPhase, AttemptStatus
 
 
 class Telling:
-    """`on_over` hears of each call that is over, before its end is told."""
+    """`on_over` hears of each call that is over, before its end is told; `remove` ends directories of workers."""
 
-    def __init__(self, stream: EventStream, tasks: Tasks, on_over: Callable[[Call], None]) -> None:
+    def __init__(
+        self,
+        stream: EventStream,
+        tasks: Tasks,
+        on_over: Callable[[Call], None],
+        remove: Callable[[list[str]], None],
+    ) -> None:
+        self._remove = remove
         self.calls: dict[str, Call] = {}  # whose end is not told yet
         self.history = History()
         self._pasts: dict[str, Past] = {}  # of workers that live
@@ -41,8 +45,8 @@ class Telling:
         end = self.history.end_of(attempt)
         return wire.status_of(end) if end is not None else None
 
-    def born(self, name: str, directory: Path) -> Past:
-        past = self._pasts[name] = Past(name, directory)
+    def born(self, name: str) -> Past:
+        past = self._pasts[name] = Past(name)
         return past
 
     def finish(self, worker: Worker, end: wire.Ended, line: bytes = b"") -> None:
@@ -101,18 +105,9 @@ class Telling:
     async def remove_old(self) -> None:
         old = list(self.history.forget(self._stream.told))
         if old:
-            await asyncio.to_thread(_remove, [past.directory for past in old])
+            await asyncio.to_thread(self._remove, [past.name for past in old])
 
 
 def _sync_each(readings: Iterable[Reading]) -> None:
     for reading in readings:
         reading.sync()
-
-
-def _remove(directories: Iterable[Path]) -> None:
-    for directory in directories:
-        fd = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            remove_tree(directory.name, fd)
-        finally:
-            os.close(fd)

@@ -65,8 +65,8 @@ class Workers:
     def start(self, key: Key) -> Worker:
         name = recovery.worker_name(self._epoch, self._serial)
         self._serial += 1
-        past = self._telling.born(name, self._folder / name)
-        worker = self._workers[name] = Worker(name, key, past.directory)
+        self._telling.born(name)
+        worker = self._workers[name] = Worker(name, key, self._folder / name)
         self._tasks.later(self._start(worker, key))
         return worker
 
@@ -160,10 +160,10 @@ class Workers:
         name = recovery.worker_name(self._epoch, 0)
         nobody = self._workers.get(name)
         if nobody is None:
-            past = self._telling.born(name, self._folder / name)
-            past.directory.mkdir(mode=0o700, exist_ok=True)
-            nobody = self._workers[name] = Worker(name, None, past.directory)
-            nobody.reading = Reading(past.directory)
+            self._telling.born(name)
+            nobody = self._workers[name] = Worker(name, None, self._folder / name)
+            nobody.directory.mkdir(mode=0o700, exist_ok=True)
+            nobody.reading = Reading(nobody.directory)
         call.worker = nobody
         nobody.queue[call.id] = call
         return nobody
