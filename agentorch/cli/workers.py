@@ -84,6 +84,8 @@ def _print(out: Printer, found: list[WorkerDocument]) -> None:
 
 
 def _state(worker: WorkerDocument) -> str:
+    if worker.node_state != "up":
+        return f"node {worker.node_state}"
     if worker.cordoned:
         return "broken" if worker.health == "broken" else "cordoned"
     return "suspect" if worker.health == "suspect" and worker.state == "up" else worker.state

@@ -225,6 +225,8 @@ class WorkerDocument(Document):
     id: str
     pool: str
     node: str
+    node_state: str = "up"  # up | suspect | draining | down: it takes work only while its node is up
+    node_problem: str = ""
     state: str  # up | retiring | down
     cordoned: bool = False
     cordon_reason: str = ""

@@ -55,6 +55,14 @@ def pool_details(view: View, pool: PoolDocument, width: int) -> list[Line]:
     return lines + _devices(view, workers, width)
 
 
+def _node_problem(worker: WorkerDocument, width: int) -> list[Line]:
+    if worker.node_state == "up":
+        return []
+    text = f"{worker.node_state}: {worker.node_problem}" if worker.node_problem else worker.node_state
+    rows = wrap(text, width - 13)
+    return [_fact("" if number else "node is", row, width, "warning") for number, row in enumerate(rows)]
+
+
 def _nodes(view: View, pool: PoolDocument, width: int) -> list[Line]:
     """How many machines stand behind the pool, how many are asked for, and why they do not come."""
     kind = "of any type" if pool.node_type == "*" else f"of type {plain(pool.node_type)}"
@@ -77,6 +85,7 @@ def worker_details(view: View, worker: WorkerDocument, width: int) -> list[Line]
     lines = [
         _fact("pool", worker.pool, width),
         _fact("node", worker.node, width),
+        *_node_problem(worker, width),
         _fact("state", worker.state, width, "" if worker.state == "up" else "error"),
         _fact("free", free, width),
     ]

@@ -53,6 +53,8 @@ def worker_sign(worker: WorkerDocument) -> tuple[str, str, str]:
             if worker.state == "down"
             else (glyphs.STOPPING, "warning", worker.state)
         )
+    if worker.node_state != "up":
+        return glyphs.HIGH, "warning", f"node {'in doubt' if worker.node_state == 'suspect' else worker.node_state}"
     if worker.health == "broken":
         return glyphs.FAILED, "error", "broken"
     if worker.cordoned:

@@ -95,6 +95,8 @@ def worker_document(state: State, worker: Worker, caller: Caller) -> WorkerDocum
         id=worker.id,
         pool=worker.pool,
         node=worker.node,
+        node_state=worker.node_state,
+        node_problem=state.facts.nodes[worker.node].problem if worker.node in state.facts.nodes else "",
         state=worker.state,
         cordoned=worker.cordoned,
         cordon_reason=worker.cordon_reason,
