@@ -41,9 +41,7 @@ class Child:
         self.cpu_ms = 0
         self.memory_peak_bytes = 0
         self.leftovers: set[int] = set()
-        held, self._leash = os.pipe2(os.O_CLOEXEC)
-        carried = fcntl.fcntl(held, fcntl.F_DUPFD, _LEASH)  # the only descriptor here that an exec does not close
-        os.close(held)
+        carried, self._leash = _leash()
         try:
             self.pid = _start(directory, spec, logs)
             fcntl.fcntl(carried, fcntl.F_SETSIG, signal.SIGKILL)
@@ -83,6 +81,18 @@ class Child:
                     self.exit_code = os.WEXITSTATUS(status)
                 else:
                     self.signal = os.WTERMSIG(status)
+
+
+def _leash() -> tuple[int, int]:
+    """The end that the child carries, which is the only descriptor here that an exec does not close; and ours."""
+    try:
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        try:
+            return fcntl.fcntl(reading, fcntl.F_DUPFD, _LEASH), writing
+        finally:
+            os.close(reading)
+    except OSError as error:
+        raise CannotExecute(f"no descriptors are left to start it with: {error.strerror}") from error
 
 
 def _start(directory: AttemptDirectory, spec: LaunchRecord, logs: Mapping[str, int]) -> int:
