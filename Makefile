@@ -34,7 +34,7 @@ soak: $(VENV)/.ready  ## kill -9 the server 50 times under load and check that n
 	$(BIN)/python -m tests.soak --kills 50 --jobs 200
 
 partition: $(VENV)/.ready ## pull cables between network namespaces: two runs of a job never overlap (needs root)
-	AGENTORCH_NETNS=1 $(BIN)/python -m pytest tests/ray/test_partition.py -s
+	AGENTORCH_NETNS=1 $(BIN)/python -m pytest tests/ray/test_partition.py tests/ray/test_autoscaler.py -s
 
 clean:                ## remove what make made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

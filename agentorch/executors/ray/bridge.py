@@ -226,7 +226,9 @@ def connect(plan: Plan) -> None:
     knock(plan.address)
     if plan.loopback:
         keep_loopback(services)
-    ray._raylet.GcsClient(address=plan.address)  # a wrong token is said at once; `ray.init` would try for twenty seconds
+    ray._raylet.GcsClient(
+        address=plan.address
+    )  # a wrong token is said at once; `ray.init` would try for twenty seconds
     ray.init(
         address=plan.address,
         namespace=plan.namespace,

@@ -63,9 +63,19 @@ class Machines:
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def start_head(
-        self, *, host: str = LOOPBACK, port: int = DEFAULT_PORT, cpus: int = 0, autoscaling: Path | None = None
+        self,
+        *,
+        host: str = LOOPBACK,
+        port: int = DEFAULT_PORT,
+        cpus: int = 0,
+        autoscaling: Path | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> Cluster:
-        """A new cluster with this machine at its head; `port` 0 takes a free one. Raises ProvisioningError."""
+        """A new cluster with this machine at its head; `port` 0 takes a free one. Raises ProvisioningError.
+
+        `autoscaling` configures Ray's autoscaler, the second version: only to that one a node with an agent is no idle
+        one. `variables` are added to the environment of Ray's processes.
+        """
         if any(machine.head for machine in self.running()):
             raise ProvisioningError("a cluster that was started here runs already: `agentorch ray down` ends it")
         self._options.make_token()
@@ -75,7 +85,8 @@ class Machines:
         scaling = ["--autoscaling-config", str(autoscaling)] if autoscaling else ["--no-monitor"]
         arguments = ["--head", "--port", str(port), "--include-dashboard", "false", *scaling]
         try:
-            self._start(cluster, arguments, head=True, cpus=cpus)
+            chosen = {"RAY_enable_autoscaler_v2": "1"} if autoscaling else {}
+            self._start(cluster, arguments, head=True, cpus=cpus, variables={**chosen, **(variables or {})})
         except BaseException:
             self._options.forget()
             shutil.rmtree(cluster.folder, ignore_errors=True)
@@ -177,6 +188,7 @@ class Machines:
         node_type: str = "",
         labels: Mapping[str, str] | None = None,
         host: str = "",
+        variables: Mapping[str, str] | None = None,
     ) -> Machine:
         name = f"{'head' if head else 'node'}-{secrets.token_hex(4)}"
         marks = {**(labels or {}), MACHINE_LABEL: name, **({TYPE_LABELS[0]: node_type} if node_type else {})}
@@ -189,7 +201,7 @@ class Machines:
         log = self._folder / f"{name}.log"
         machine = Machine(name=name, pid=0, born=0, head=head, type=node_type, address=cluster.address)
         with self._alone():
-            return self._spawn(command, machine, log)
+            return self._spawn(command, machine, log, {**self._options.environment(), **(variables or {})})
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -199,12 +211,12 @@ class Machines:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _spawn(self, command: Sequence[str], machine: Machine, log: Path) -> Machine:
+    def _spawn(self, command: Sequence[str], machine: Machine, log: Path, environment: Mapping[str, str]) -> Machine:
         try:
             with log.open("wb") as sink:
                 process = subprocess.Popen(
                     command,
-                    env=self._options.environment(),
+                    env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=sink,
                     stderr=sink,
