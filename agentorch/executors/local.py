@@ -206,14 +206,15 @@ class LocalExecutor:
         self._is_open = False
         if self._warm is not None:
             await self._warm.close()
+        # Whoever brings news first: what is looked up because of it is among the tasks then.
+        await self._spawner.close()
+        for attempt in list(self._watched):
+            self._unwatch(attempt)
         for launch in self._launching.values():
             launch.status.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._spawner.close()
-        for attempt in list(self._watched):
-            self._unwatch(attempt)
         self._stream.close()
         await asyncio.to_thread(self._pool.shutdown)
         self._store.close()
