@@ -19,7 +19,7 @@ demo: $(VENV)/.ready  ## the main job: a real server, a real trace, the supervis
 	@$(BIN)/agentorch demo
 
 test: $(VENV)/.ready  ## every test, with real processes, files, sockets and a real terminal
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.ready ## format, lint, types, floors
 	$(BIN)/ruff format --check .
