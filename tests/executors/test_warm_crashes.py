@@ -15,7 +15,7 @@ import pytest
 from agentorch.errors import EpochOver, ExecutorError
 from agentorch.executors.attempt_dir import boot_id
 from agentorch.executors.local import LocalExecutor
-from agentorch.executors.warm import wire
+from agentorch.executors.warm import pools, wire
 from agentorch.executors.warm.journal import JOURNAL, Journal
 from agentorch.executors.warm.reading import Reading
 from agentorch.executors.warm.recovery import Remains
@@ -25,7 +25,7 @@ from agentorch.model.jobs import Cause
 from tests.executors.ends import Ends, until_logged
 from tests.executors.processes import kill, marked, shim_of
 from tests.executors.runtime_under_fire import read_ledger
-from tests.executors.test_warm import FOREVER, entry, play
+from tests.executors.test_warm import FOREVER, entry, play, warm
 from tests.executors.waiting import eventually
 
 SOURCE = Path(__file__).resolve().parents[2]
@@ -241,6 +241,21 @@ def test_old_calls_are_forgotten_with_their_directories(tmp_path: Path, monkeypa
         assert (await executor.logs("a199.1", "stdout", 0, 10))[0] == b"x\n"
         with pytest.raises(ExecutorError, match=r"a0\.1: unknown"):
             await executor.logs("a0.1", "stdout", 0, 10)
+
+    play(tmp_path, scenario)
+
+
+def test_idle_workers_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WARM_IDLE_MS", 1)
+    monkeypatch.setattr(pools, "IDLE_LOOK_S", 0.05)
+
+    async def scenario(executor: LocalExecutor, ends: Ends) -> None:
+        for name in ("a", "b"):  # also the one that is started after all were let go
+            await executor.launch([entry(name, "add", 1)])
+            await ends.of(f"{name}.1")
+            await asyncio.to_thread(eventually, lambda: not warm(tmp_path), "the end of the worker")
+        (found,) = await executor.inspect(["a.1"])
+        assert found.result == "2"
 
     play(tmp_path, scenario)
 

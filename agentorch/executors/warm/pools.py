@@ -18,7 +18,7 @@ from agentorch.model import limits
 
 #: A worker whose call takes longer than this is given no more, and those behind it are taken back.
 BLOCKED_S: Final = 0.1
-_IDLE_LOOK_S: Final = 5.0
+IDLE_LOOK_S: Final = 5.0
 
 
 class Host(Protocol):
@@ -184,7 +184,7 @@ class Pools:
         pool.workers.append(self._host.start(pool.key))
         self._workers += 1
         if self._idle_look is None:
-            self._idle_look = self._loop.call_later(_IDLE_LOOK_S, self._look_for_idle)
+            self._idle_look = self._loop.call_later(IDLE_LOOK_S, self._look_for_idle)
         return True
 
     # -- now and then
@@ -211,7 +211,7 @@ class Pools:
             if now - worker.first_since >= limits.WARM_IDLE_MS / 1_000:
                 self.drop(worker)
                 worker.let_go()
-        self._idle_look = self._loop.call_later(_IDLE_LOOK_S, self._look_for_idle) if self._workers else None
+        self._idle_look = self._loop.call_later(IDLE_LOOK_S, self._look_for_idle) if self._workers else None
 
     def _let_go_idlest(self) -> bool:
         idlest = min(self._idle(), key=lambda worker: worker.first_since, default=None)
