@@ -16,6 +16,8 @@ from agentorch.errors import ExecutorError
 from agentorch.executors.contract import Executor
 from agentorch.executors.lease import write_lease
 from agentorch.executors.local import LocalExecutor
+from agentorch.executors.warm import calling
+from agentorch.model import limits
 from agentorch.model.attempts import AttemptPhase, AttemptSpec, AttemptStatus
 from agentorch.model.jobs import Cause, EntryPoint
 from tests.executors.ends import Ends, until_logged
@@ -145,6 +147,11 @@ def test_what_can_not_be_called_ends_without_having_started(
         assert message in status.message
 
     play(tmp_path, scenario)
+
+
+def test_a_worker_knows_the_limit_of_results() -> None:
+    """It imports nothing but the standard library, so it can't ask."""
+    assert calling.RESULT_MAX_BYTES == limits.ENTRY_RESULT_MAX_BYTES
 
 
 # -- what a call sees
