@@ -89,10 +89,9 @@ class _Guard:
             verdict: VerdictRecord | None = directory.read(VERDICT)
             if verdict is None:
                 verdict = self._bury(directory)
+                _tell(self._path)
         if verdict is None:
             return 0  # it was claimed, or fenced, before this job came
-        folder, name = self._path.rsplit("/", 1)
-        os.close(os.open(f"{folder}/{ENDED}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         if verdict["signal"] is not None:
             return 128 + verdict["signal"]
         return 1 if verdict["exit_code"] is None else verdict["exit_code"]
@@ -160,6 +159,12 @@ class _Guard:
         return verdict
 
 
+def _tell(path: str) -> None:
+    """Have the runtime look at this attempt. It may be told twice, or for nothing."""
+    folder, name = path.rsplit("/", 1)
+    os.close(os.open(f"{folder}/{ENDED}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
 def _reap() -> bool:
     """Take in what has ended; False when there is no child left."""
     try:
@@ -187,6 +192,7 @@ def _fork_shim(path: str) -> int:
         wakeups = wakeup_pipe()
         if os.getppid() == guard:
             run_attempt(path, wakeups, theirs, environment=slurm_environment(), unasked=UNASKED)
+            _tell(path)  # here and not in the guard, which may be dead
             status = 0
     except BaseException:  # noqa: BLE001 - a fork must not unwind into the guard's code
         traceback.print_exc()
