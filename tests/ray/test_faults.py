@@ -14,12 +14,14 @@ from pathlib import Path
 import psutil
 
 from agentorch.executors.remote.executor import RemoteExecutor
-from agentorch.model.attempts import NodeInfo
+from agentorch.model.attempts import AttemptPhase, NodeInfo
 from agentorch.model.fleet import NodeState
 from agentorch.model.jobs import Cause
-from tests.executors.processes import kill, shim_of
+from tests.executors.processes import kill, marked, shim_of
 from tests.executors.remote.cluster import until, until_state
-from tests.ray.cluster import Runtime, needs_ray, until_gone, until_up
+from tests.executors.rigs import shell
+from tests.executors.waiting import eventually
+from tests.ray.cluster import Cluster, Runtime, needs_ray, play, until_gone, until_up
 from tests.ray.load import LEASE_S, MARGIN_S, Load, check, lost, read_ledger
 
 pytestmark = needs_ray
@@ -209,3 +211,50 @@ def start_runtime(runtime: Runtime, root: Path, epoch: int) -> subprocess.Popen[
     arguments = [str(root), str(root / "control"), str(epoch), str(COUNT), json.dumps(fields)]
     command = [sys.executable, "-m", "tests.ray.load", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=SOURCE)
+
+
+def test_the_head_dies_and_another_one_is_started(tmp_path: Path) -> None:
+    """Nodes are spoken to without it. With their end work ends, is told lost once; nodes of the next cluster serve."""
+    cluster = Cluster(tmp_path)
+    runtime = Runtime(cluster, tmp_path)
+
+    async def scenario(executor: RemoteExecutor) -> None:
+        (node,) = await until_up(executor, 1)
+        told: list[str] = []
+
+        async def listen() -> None:
+            async for status in executor.events():
+                told.append(f"{status.id} {status.cause}")
+                assert marked(runtime.attempts(node.id), status.id) == []
+
+        listening = asyncio.create_task(listen())
+        await executor.launch([shell(f"j{number}", "sleep 600", node=node.id) for number in range(5)])
+        head = next(machine for machine in cluster.machines.running() if machine.head)
+        kill(cluster.process(head, "gcs_server").pid)
+        eventually(lambda: not cluster.machines.running()[0].head, "the end of the head")
+        (status,) = await executor.launch([shell("without", "exit 0", node=node.id)])
+        assert status.phase is AttemptPhase.running
+        await asyncio.to_thread(cluster.machines.stop_all)
+        await asyncio.to_thread(cluster.start, "a")
+        (fresh,) = await until_up(executor, 1)
+        assert fresh.id != node.id
+        (status,) = await executor.launch([shell("after", "exit 0", node=fresh.id)])
+        assert status.phase is AttemptPhase.running
+
+        async def all_told() -> bool:
+            return len(told) == 7
+
+        await until(all_told, "five losses, and an end on either cluster")
+        assert sorted(told) == [
+            "after.1 completed",
+            *(f"j{number}.1 node_lost" for number in range(5)),
+            "without.1 completed",
+        ]
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+
+    cluster.start("a")
+    try:
+        play(runtime, scenario)
+    finally:
+        cluster.close()

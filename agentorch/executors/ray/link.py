@@ -42,6 +42,7 @@ class BridgeLink:
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._address = ""
         self._why = "the bridge to Ray has not been started"
 
     @property
@@ -82,6 +83,14 @@ class BridgeLink:
         if told.error:
             raise (NodeUnreachable if told.error == "unreachable" else ExecutorError)(told.words)
         return told.body
+
+    def follow_head(self) -> None:
+        """The head does not answer: if another one has been started meanwhile, speak to that one.
+
+        To nodes of a cluster whose head is away the bridge can speak on for a minute, so it is not ended for less.
+        """
+        if self._process is not None and self._writer is not None and self._options.where() != self._address:
+            self._process.kill()
 
     async def close(self) -> None:
         keeper, self._keeper = self._keeper, None
@@ -134,7 +143,7 @@ class BridgeLink:
 
     async def _start(self) -> asyncio.subprocess.Process:
         options = self._options
-        address = options.where()
+        address = self._address = options.where()
         plan = Plan(
             address=address,
             namespace=options.namespace,

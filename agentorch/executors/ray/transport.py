@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from agentorch.errors import ExecutorError, ProvisioningError
+from agentorch.errors import ExecutorError, NodeUnreachable, ProvisioningError
 from agentorch.executors.ray.link import BridgeLink
 from agentorch.executors.ray.options import RayOptions
 from agentorch.executors.ray.providers import Provider, make_provider
@@ -30,7 +30,11 @@ class RayTransport:
         await self._link.open()
 
     async def members(self) -> list[Member]:
-        body = await self._link.ask("members", b"", _MEMBERS_S)
+        try:
+            body = await self._link.ask("members", b"", _MEMBERS_S)
+        except NodeUnreachable:
+            self._link.follow_head()
+            raise
         return msgspec.msgpack.decode(body, type=Members).members
 
     async def call(self, node: str, method: str, body: bytes, timeout_s: float) -> bytes:
