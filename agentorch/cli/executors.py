@@ -112,11 +112,9 @@ def node_of(facts: Facts, attempt: str) -> str | None:
     job, number, rank = parse_attempt_id(attempt)
     found = facts.jobs.get(job)
     known = next((one for one in found.attempts if one.number == number), None) if found is not None else None
-    if known is None:
+    if known is None or rank >= len(known.members):
         return None
-    if rank == 0:
-        return known.node or None
-    return known.ranks[rank - 1].node or None if rank <= len(known.ranks) else None
+    return known.members[rank].node or None
 
 
 def pools_of_nodes(executor: str, nodes: Collection[Node]) -> tuple[PoolSpec, ...]:

@@ -7,10 +7,13 @@ import socket
 import pytest
 
 from agentorch.cli.compose import check_hardware, default_pools, listening_socket, split_devices
+from agentorch.cli.executors import node_of
 from agentorch.errors import ConfigError
-from agentorch.model.attempts import NodeInfo
+from agentorch.model.attempts import NodeInfo, attempt_id
 from agentorch.model.fleet import PoolSpec
 from agentorch.model.jobs import Resources
+from tests.core.cluster import Cluster
+from tests.core.world import World, refold
 
 GIB = 2**30
 NODE = NodeInfo(id="local", cpu_milli=8_000, memory_bytes=64 * GIB)
@@ -56,3 +59,22 @@ def test_a_taken_port_is_a_clear_error() -> None:
         other.listen()
         with pytest.raises(ConfigError, match=r"server\.port"):
             listening_socket("127.0.0.1", other.getsockname()[1])
+
+
+def test_after_a_restart_each_rank_of_a_gang_is_looked_for_on_its_own_node() -> None:
+    world = World()
+    world.tenant()
+    cluster = Cluster(world)
+    cluster.pool(workers=3)
+    for name in ("n1", "n2", "n3"):
+        cluster.node(name)
+    cluster.report()
+    gang = world.submit(cpus=4, gang=3)
+    assert world.schedule() == [gang]
+    placed = [rank.node for rank in world.job(gang).attempts[-1].ranks]
+    facts = refold(world.events).facts
+    assert [node_of(facts, attempt_id(gang, 1, rank)) for rank in range(3)] == placed
+    assert sorted(placed) == ["n1", "n2", "n3"]
+    assert node_of(facts, attempt_id(gang, 1, 3)) is None
+    assert node_of(facts, attempt_id(gang, 2)) is None
+    assert node_of(facts, attempt_id("job-000009", 1)) is None
