@@ -11,7 +11,7 @@ Imports only the standard library, because the shim and the zygote run isolated 
 | `exit.json` | `VerdictRecord`, durable before the claim's lock is dropped; final |
 | `stdout.log`, `stderr.log` | written by the child's own descriptors |
 | `stdout.dropped`, `stderr.dropped` | how many of the log's first bytes a quota dropped |
-| `work/`, `tmp/` | default working directory; TMPDIR, removed at the end |
+| `work/`, `tmp/` | default working directory; TMPDIR, emptied at the end |
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ those that are idle end with it.
 
 Requests are one datagram each: the path of an attempt directory. Answers: `handed <attempt>` with a pidfd of its shim
 attached, before the shim hears of it, or `failed <attempt>`; the shim itself adds `started <ms> <attempt>` and
-`ended <attempt>` on the same socket.
+`ended <attempt> <verdict>` on the same socket; an end without its verdict is to be read from the directory.
 """
 
 from __future__ import annotations
