@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -114,6 +115,23 @@ def test_there_are_no_pilots_of_an_unknown_type_nor_of_an_impossible_shape(rig: 
         await impossible.close()
 
     asyncio.run(run())
+
+
+def test_folders_of_pilots_that_ended_long_ago_go(rig: SlurmRig) -> None:
+    folders = [rig.root / "pilots" / name for name in ("old", "new")]
+    for folder in folders:
+        (folder / "node" / "attempts").mkdir(parents=True)
+    for place in (folders[0], folders[0] / "node" / "attempts"):
+        os.utime(place, (0, 0))
+    os.utime(folders[1], (0, 0))  # it began long ago, and had work until now
+
+    async def run() -> None:
+        slurm = transport(rig)
+        await slurm.open()
+        await slurm.close()
+
+    asyncio.run(run())
+    assert [folder.exists() for folder in folders] == [False, True]
 
 
 def test_a_pilot_that_slurm_warns_gives_notice_and_one_that_is_killed_takes_its_work_along(rig: SlurmRig) -> None:

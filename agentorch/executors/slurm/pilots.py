@@ -12,7 +12,7 @@ import contextlib
 import secrets
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from agentorch.executors.slurm.names import job_name, own_name
 from agentorch.executors.slurm.options import SlurmOptions
 from agentorch.executors.slurm.pilot import ADDRESS, ORDER, PilotAddress, PilotOrder
 from agentorch.executors.slurm.tools import SlurmJob, SlurmTools
+from agentorch.model import limits
 
 _BOOTSTRAP: Final = (
     "import sys; sys.path.append(sys.argv[1]); from agentorch.executors.slurm.pilot import main; main(sys.argv[2])"
@@ -88,6 +89,8 @@ class SlurmTransport:
             self._name = own_name(self._folder)
         except OSError as error:
             raise ExecutorError(f"{self._folder} can't be used for pilots: {error}") from error
+        with contextlib.suppress(NodeUnreachable):  # which ones stand is not known: the next time will do
+            await asyncio.to_thread(self._forget_old, await self._standing())
 
     async def members(self) -> list[Member]:
         live = await self._standing()
@@ -135,6 +138,15 @@ class SlurmTransport:
                 self._live = {job.name.removeprefix(prefix): job for job in mine}
                 self._asked_at = time.monotonic()
         return self._live
+
+    def _forget_old(self, standing: Collection[str]) -> None:
+        """Remove the folders of pilots that ended long ago, with what lies in them."""
+        before = time.time() - limits.ATTEMPT_DIRECTORIES_KEPT_MS / 1_000
+        for folder in self._folder.iterdir():
+            if folder.is_dir() and folder.name not in standing:
+                places = [place for place in (folder, folder / "node" / "attempts") if place.exists()]
+                if max(place.stat().st_mtime for place in places) < before:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _member(self, name: str) -> Member | None:
         try:
