@@ -39,7 +39,7 @@ from agentorch.executors.remote.frames import Question, Reply
 from agentorch.executors.remote.transport import Member
 
 _log = logging.getLogger(__name__)
-_HEAD_S: Final = 10.0  # patience with the head; Ray itself would try for minutes
+_HEAD_S: Final = 6.0  # patience with the head; Ray itself would try for minutes
 _RELEASE_S: Final = 20.0
 _HEAD_RESOURCE: Final = "node:__internal_head__"
 _IDLE_TERMINATION: Final = 1  # DRAIN_NODE_REASON_IDLE_TERMINATION of ray/core/generated/autoscaler_pb2

@@ -37,7 +37,7 @@ from agentorch.executors.ray.options import (
 _HOST: Final = "agentorch.executors.ray.host"
 _READY: Final = "Ray runtime started"
 _START_S: Final = 60.0
-_STOP_S: Final = 15.0
+_STOP_S: Final = 8.0  # a raylet whose head is away does not heed SIGTERM
 _LOOK_S: Final = 0.05
 _STORE_BYTES: Final = 80_000_000  # of the object store: only long logs pass through it
 DEFAULT_PORT: Final = 6379
@@ -244,21 +244,20 @@ class Machines:
 
     def _end(self, machine: Machine, pidfd: int) -> None:
         # What dies with it by the kernel's hand: Ray's processes are bound to their parent's life.
-        session = [psutil.Process(pid) for pid in psutil.pids() if _session(pid) == machine.pid]
-        child = self._children.pop(machine.pid, None)
+        session = [process for process in psutil.process_iter() if _session(process.pid) == machine.pid]
         for number in (signal.SIGTERM, signal.SIGKILL):
+            if not session:
+                break
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, number)
-            if child is not None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(_STOP_S)
             _gone, session = psutil.wait_procs(session, timeout=_STOP_S)
-            if not session:
-                return
         for process in session:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(session, timeout=_STOP_S)
+        child = self._children.pop(machine.pid, None)
+        if child is not None:
+            child.wait()
 
     def _session_folder(self) -> str:
         """Not below the state directory: the names of Ray's sockets are long, and a socket's may have 107 bytes."""

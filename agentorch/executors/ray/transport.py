@@ -14,7 +14,7 @@ from agentorch.executors.ray.providers import Provider, make_provider
 from agentorch.executors.ray.wire import Call, Members, Release, Request
 from agentorch.executors.remote.transport import Member
 
-_MEMBERS_S: Final = 12.0
+_MEMBERS_S: Final = 7.0
 _RELEASE_S: Final = 25.0
 _REQUEST_S: Final = 12.0
 
