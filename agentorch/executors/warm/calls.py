@@ -48,7 +48,7 @@ class WarmCalls:
         self._make_processes = processes
         self._elsewhere = elsewhere
         self._epoch = -1
-        self._serial = 1
+        self._opened = 0  # the number of this opening
         self._opening = asyncio.Lock()
         self._tasks = Tasks()
         self._telling = Telling(stream, self._tasks, self._on_over, self._remove)
@@ -62,12 +62,11 @@ class WarmCalls:
         """Take the folder for this epoch, and find out what earlier ones left."""
         self._epoch = epoch
         names = await asyncio.to_thread(self._take_folder)
-        self._serial = recovery.next_serial(names, epoch)
         if names:
             await self._begin(names)
 
     def _take_folder(self) -> list[str]:
-        folder.take(self._folder, self._epoch)
+        self._opened = folder.take(self._folder, self._epoch)
         self._folder = self._folder.resolve()
         return recovery.left_behind(self._folder)
 
@@ -78,7 +77,7 @@ class WarmCalls:
             processes = self._make_processes(self._folder)
             await processes.open(self._epoch)
             try:
-                self._workers = Workers(self._folder, self._epoch, self._serial, processes, self._tasks)
+                self._workers = Workers(self._folder, self._epoch, self._opened, processes, self._tasks)
                 self._pools = self._workers.attach(self._telling)
                 await self._recover(processes, names)
             except OSError as error:
@@ -207,7 +206,7 @@ class WarmCalls:
         return data, following - first, False
 
     def _remove(self, names: list[str]) -> None:
-        folder.remove(self._folder, self._epoch, names)
+        folder.remove(self._folder, self._opened, names)
 
     def _on_over(self, call: Call) -> None:
         self._pools.forget(call)
@@ -216,3 +215,5 @@ class WarmCalls:
         stored = folder.stored_epoch(self._folder.parent)
         if stored != self._epoch:
             raise EpochOver(f"epoch {self._epoch} is over: {self._folder.parent} was opened by epoch {stored}")
+        if folder.newest_opening(self._folder) != self._opened:
+            raise EpochOver(f"epoch {self._epoch} of {self._folder.parent} was opened again, and this is the older one")

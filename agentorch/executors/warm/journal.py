@@ -21,8 +21,19 @@ import os
 from typing import Any, Final
 
 JOURNAL: Final = "calls.journal"
-#: Of the socket beside the workers' directories that they connect to; the epoch follows.
+#: Beside the workers' directories: the number of the newest opening, which is also in the name of each worker.
+OPENING: Final = "opening"
+#: Of the socket that workers of an opening connect to; its number follows.
 SOCKET_PREFIX: Final = ".calls."
+
+
+def worker_name(opening: int, serial: int) -> str:
+    return f"w{opening}-{serial}"
+
+
+def opening_of(worker: str) -> int:
+    """The inverse of `worker_name`, as far as a worker needs it."""
+    return int(worker[1:].partition("-")[0])
 
 
 class Journal:

@@ -173,9 +173,9 @@ class Worker:
 class Door:
     """Where workers connect; each says who it is, and only then is handed to `greet`."""
 
-    def __init__(self, folder: Path, epoch: int, greet: Callable[[wire.Hello, socket.socket], None]) -> None:
+    def __init__(self, folder: Path, opening: int, greet: Callable[[wire.Hello, socket.socket], None]) -> None:
         self._greet = greet
-        self._path = folder / f"{SOCKET_PREFIX}{epoch}"
+        self._path = folder / f"{SOCKET_PREFIX}{opening}"
         for old in folder.glob(f"{SOCKET_PREFIX}*"):
             old.unlink()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

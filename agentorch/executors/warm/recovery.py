@@ -21,19 +21,10 @@ from agentorch.model.jobs import Cause
 _NAME: Final = re.compile(r"w(\d+)-(\d+)")
 
 
-def worker_name(epoch: int, serial: int) -> str:
-    return f"w{epoch}-{serial}"
-
-
 def left_behind(folder: Path) -> list[str]:
     """Names of the workers that have a directory, oldest first."""
     found = [match for entry in folder.iterdir() if (match := _NAME.fullmatch(entry.name))]
     return [match[0] for match in sorted(found, key=lambda match: (int(match[1]), int(match[2])))]
-
-
-def next_serial(names: Sequence[str], epoch: int) -> int:
-    serials = [int(match[2]) for name in names if (match := _NAME.fullmatch(name)) and int(match[1]) == epoch]
-    return max(serials, default=0) + 1
 
 
 class Remains:

@@ -3,8 +3,8 @@
 Imports only the standard library and agentorch's own files of that kind. Needs nobody: what it runs when the runtime
 goes away it runs to its end, writes that down, and exits.
 
-Orders that others rely on: a call's first line before the call; its last line before anybody is told; a newer epoch's
-line is looked for at every line of its own, so nothing of an older epoch begins after it.
+Orders that others rely on: a call's first line before the call; its last line before anybody is told; the line of a
+newer opening is looked for at every line of its own, so nothing of an older one begins after it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from collections import deque
 from typing import Any, Final
 
 from agentorch.executors.attempt_dir import boot_id
-from agentorch.executors.records import DIRECTORY_VARIABLE, EPOCH
+from agentorch.executors.records import DIRECTORY_VARIABLE
 from agentorch.executors.warm.calling import Caller, Outcome
-from agentorch.executors.warm.journal import SOCKET_PREFIX, Journal
+from agentorch.executors.warm.journal import OPENING, SOCKET_PREFIX, Journal, opening_of
 
 _CHUNK_BYTES: Final = 1 << 18
 
@@ -59,12 +59,13 @@ class _Worker:
 
     def serve(self) -> None:
         hello = f"{json.dumps(['w', self._epoch, self._name, boot_id()])}\n"
-        # A newer epoch is written down first, then looks for journals: one of the two looks sees it.
-        if self._journal.append(hello) or self._newest_epoch() != self._epoch:
+        # A newer opening is written down first, then looks for journals: one of the two looks sees the other.
+        opening = opening_of(self._name)
+        if self._journal.append(hello) or self._newest_opening() != opening:
             return
         beside = os.open(f"{self._directory}/..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         # The path of a socket has room for 108 bytes, the directory may be anywhere.
-        self._socket.connect(f"/proc/self/fd/{beside}/{SOCKET_PREFIX}{self._epoch}")
+        self._socket.connect(f"/proc/self/fd/{beside}/{SOCKET_PREFIX}{opening}")
         os.close(beside)
         self._socket.setblocking(False)
         self._tell(hello)
@@ -137,8 +138,8 @@ class _Worker:
     def _log_sizes(self) -> tuple[int, int]:
         return os.fstat(self._logs[0]).st_size, os.fstat(self._logs[1]).st_size
 
-    def _newest_epoch(self) -> int:
-        with open(f"{self._directory}/../{EPOCH}", encoding="ascii") as file:  # noqa: PTH123
+    def _newest_opening(self) -> int:
+        with open(f"{self._directory}/../{OPENING}", encoding="ascii") as file:  # noqa: PTH123
             return int(file.read())
 
     # -- the runtime

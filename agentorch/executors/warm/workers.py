@@ -12,6 +12,7 @@ from typing import Final
 from agentorch.errors import ExecutorError
 from agentorch.executors.contract import Executor
 from agentorch.executors.warm import recovery, wire
+from agentorch.executors.warm.journal import worker_name
 from agentorch.executors.warm.link import Call, Door, Key, Worker
 from agentorch.executors.warm.orders import process_of
 from agentorch.executors.warm.pools import Pools
@@ -29,18 +30,19 @@ _FINAL: Final = frozenset({Cause.exec_failed, Cause.node_lost, Cause.no_capacity
 
 
 class Workers:
-    """`processes` runs them, in directories below `folder`, for the runtime of this epoch."""
+    """`processes` runs them, in directories below `folder`, for this opening of it by the runtime of this epoch."""
 
-    def __init__(self, folder: Path, epoch: int, serial: int, processes: Executor, tasks: Tasks) -> None:
+    def __init__(self, folder: Path, epoch: int, opening: int, processes: Executor, tasks: Tasks) -> None:
         self._folder = folder
         self._epoch = epoch
-        self._serial = serial
+        self._opening = opening
+        self._serial = 0
         self._processes = processes
         self._tasks = tasks
         self._workers: dict[str, Worker] = {}
         self._failures: dict[Key, int] = {}  # starts in a row that came to nothing
         self._pools = Pools(self)
-        self._door = Door(folder, epoch, self._greet)
+        self._door = Door(folder, opening, self._greet)
         self._telling: Telling
 
     def attach(self, telling: Telling) -> Pools:
@@ -63,8 +65,8 @@ class Workers:
     # -- their beginning
 
     def start(self, key: Key) -> Worker:
-        name = recovery.worker_name(self._epoch, self._serial)
         self._serial += 1
+        name = worker_name(self._opening, self._serial)
         self._telling.born(name)
         worker = self._workers[name] = Worker(name, key, self._folder / name)
         self._tasks.later(self._start(worker, key))
@@ -157,7 +159,7 @@ class Workers:
     def _nobody(self, call: Call) -> Worker:
         """Who stands for a worker where none has had the call: a journal of its own, so that its end is kept."""
         self._pools.withdraw(call)
-        name = recovery.worker_name(self._epoch, 0)
+        name = worker_name(self._opening, 0)
         nobody = self._workers.get(name)
         if nobody is None:
             self._telling.born(name)
