@@ -22,6 +22,9 @@ T = TypeVar("T")
 #: A worker, and how many ranks go there.
 Seats = list[tuple[Worker, int]]
 
+#: Workers with room that are compared for the fewest nodes, where the first of them do not suffice already.
+COMPARED_WORKERS = 256
+
 #: Of a node that named no address: the machine itself.
 LOOPBACK = "127.0.0.1"
 
@@ -29,20 +32,25 @@ LOOPBACK = "127.0.0.1"
 UNKNOWN_MS = 2**62
 
 
-def workers_in(facts: Facts, job: Job, pool: Pool, now_ms: int, starts: Starts) -> tuple[Worker, ...] | Reason:
-    """A worker for each rank, or why there are none: no capacity, or room kept for another.
+def workers_in(
+    facts: Facts, job: Job, workers: Iterable[Worker], now_ms: int, starts: Starts
+) -> tuple[Worker, ...] | Reason:
+    """One of these workers, which have room, for each rank, or why there are none: no capacity, or room kept.
 
-    On the fewest nodes, and the last ranks where they leave the least room.
+    On the fewest nodes of those that are compared, and the last ranks where they leave the least room.
     """
     gang = job.spec.gang
-    kept = 0
+    free = kept = 0
     seats: Seats = []
-    for worker, ranks in _rooms(facts, job, pool):
+    for worker in workers:
+        ranks = min(gang, fit.rooms(worker, job.resources))
         if worker.reserved_for and kept_for_other(facts, job, worker, now_ms, starts):
             kept += ranks
-        else:
-            seats.append((worker, ranks))
-    free = sum(ranks for _, ranks in seats)
+            continue
+        seats.append((worker, ranks))
+        free += ranks
+        if free >= gang and len(seats) >= COMPARED_WORKERS:
+            break
     if free < gang:
         return Reason.reserved if free + kept >= gang else Reason.no_capacity
     packed = pack(seats, gang)
@@ -53,18 +61,8 @@ def workers_in(facts: Facts, job: Job, pool: Pool, now_ms: int, starts: Starts) 
 
 def room(facts: Facts, job: Job, pool: Pool) -> int:
     """How many ranks would fit in the pool now, whatever is kept."""
-    return sum(ranks for _, ranks in _rooms(facts, job, pool))
-
-
-def _rooms(facts: Facts, job: Job, pool: Pool) -> Iterable[tuple[Worker, int]]:
-    """Workers that take work, and how many ranks fit there now, at most all of them."""
-    need, gang = job.resources, job.spec.gang
-    for name in pool.workers:
-        worker = facts.workers[name]
-        if worker.free_cpu_milli >= need.cpu_milli and fit.takes_work(worker):
-            ranks = min(gang, fit.rooms(worker, need))
-            if ranks:
-                yield worker, ranks
+    workers = (facts.workers[name] for name in pool.workers)
+    return sum(min(job.spec.gang, fit.rooms(one, job.resources)) for one in workers if fit.takes_work(one))
 
 
 def pack(seats: Seats, gang: int) -> Seats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from agentorch.core import fit, gangs
 from agentorch.core.facts import Facts
@@ -54,19 +54,54 @@ def _first_obstacle(checks: _Checks, facts: Facts, job: Job, pool: Pool) -> Reas
     return None
 
 
-def workers_in(
-    facts: Facts, job: Job, pool: Pool, now_ms: int, starts: Starts | None = None
-) -> tuple[Worker, ...] | Reason:
+def workers_in(facts: Facts, job: Job, pool: Pool, now_ms: int) -> tuple[Worker, ...] | Reason:
     """The workers of the pool that the job would get now, one for each rank, or why there are none."""
-    starts = {} if starts is None else starts
+    return _best(facts, job, Roomy(open_workers(facts, pool), job.resources), now_ms, {})
+
+
+def open_workers(facts: Facts, pool: Pool) -> list[Worker]:
+    """Workers that take work and have a core, or part of one, left for it."""
+    workers = (facts.workers[name] for name in pool.workers)
+    return [worker for worker in workers if worker.free_cpu_milli > 0 and fit.takes_work(worker)]
+
+
+class Roomy:
+    """Those of some workers that have room for one size of job, in order.
+
+    For as long as nothing is given back: each is looked at once, and again only while it is among those with room.
+    """
+
+    __slots__ = ("found", "need", "rest")
+
+    def __init__(self, workers: Sequence[Worker], need: Resources) -> None:
+        self.need = need
+        self.rest = iter(workers)
+        self.found: list[Worker] = []
+
+    def __iter__(self) -> Iterator[Worker]:
+        need, found = self.need, self.found
+        while found and not fit.has_room(found[0], need):
+            del found[0]
+        for worker in found:
+            if fit.has_room(worker, need):
+                yield worker
+        for worker in self.rest:
+            if fit.has_room(worker, need):
+                found.append(worker)
+                yield worker
+
+
+def _best(
+    facts: Facts, job: Job, workers: Iterable[Worker], now_ms: int, starts: Starts
+) -> tuple[Worker, ...] | Reason:
     if job.spec.gang > 1:
-        return gangs.workers_in(facts, job, pool, now_ms, starts)
-    answer = _worker_in(facts, job, pool, now_ms, starts)
+        return gangs.workers_in(facts, job, workers, now_ms, starts)
+    answer = _best_worker(facts, job, workers, now_ms, starts)
     return (answer,) if isinstance(answer, Worker) else answer
 
 
-def _worker_in(facts: Facts, job: Job, pool: Pool, now_ms: int, starts: Starts) -> Worker | Reason:
-    """The best-fitting worker of the pool with room now, or why there is none: no capacity, or room kept for another.
+def _best_worker(facts: Facts, job: Job, workers: Iterable[Worker], now_ms: int, starts: Starts) -> Worker | Reason:
+    """The best-fitting of these workers, or why there is none: no capacity, or room kept for another.
 
     Best fit is the worker left with the fewest free GPUs, then cores: it keeps big holes whole.
     """
@@ -75,15 +110,9 @@ def _worker_in(facts: Facts, job: Job, pool: Pool, now_ms: int, starts: Starts) 
     kept = False
     compared = 0
     need = job.resources
-    for name in pool.workers:
-        worker = facts.workers[name]
-        cpu_left = worker.free_cpu_milli - need.cpu_milli
-        if cpu_left < 0:
-            continue
-        left = (len(worker.free_devices) - need.gpus, cpu_left)
-        if best is None or left < best:  # first, for it is the cheapest to ask
-            if not fit.takes_work(worker) or not fit.has_room(worker, need):
-                continue
+    for worker in workers:
+        left = (len(worker.free_devices) - need.gpus, worker.free_cpu_milli - need.cpu_milli)
+        if best is None or left < best:
             if worker.reserved_for and kept_for_other(facts, job, worker, now_ms, starts):
                 kept = True
                 continue
@@ -102,7 +131,7 @@ class Search:
     So what a pool has no room for once, it has no room for until the end.
     """
 
-    __slots__ = ("facts", "full", "now_ms", "open", "pools", "starts")
+    __slots__ = ("facts", "full", "now_ms", "open", "pools", "roomy", "starts", "workers")
 
     def __init__(self, facts: Facts, now_ms: int) -> None:
         self.facts = facts
@@ -111,6 +140,8 @@ class Search:
         self.full: dict[tuple[str, Resources], int] = {}  # the fewest ranks for which there is no room
         self.open: dict[object, list[Pool]] = {}
         self.starts: Starts = {}
+        self.workers: dict[str, list[Worker]] = {}  # of a pool, those that took work when it was first asked
+        self.roomy: dict[tuple[str, Resources], Roomy] = {}
 
     def find_for_line(self, job: Job, line: object) -> tuple[Worker, ...] | Reason:
         """As `find`, for the head of a line: the pools that can't take it are found out once a line."""
@@ -149,10 +180,19 @@ class Search:
         fewest = self.full.get(need)
         if fewest is not None and job.spec.gang >= fewest:
             return Reason.no_capacity
-        answer = workers_in(self.facts, job, pool, self.now_ms, self.starts)
+        answer = _best(self.facts, job, self._roomy(pool, need), self.now_ms, self.starts)
         if answer is Reason.no_capacity:
             self.full[need] = job.spec.gang
         return answer
+
+    def _roomy(self, pool: Pool, need: tuple[str, Resources]) -> Roomy:
+        known = self.roomy.get(need)
+        if known is None:
+            name = pool.spec.name
+            if name not in self.workers:
+                self.workers[name] = open_workers(self.facts, pool)
+            known = self.roomy[need] = Roomy(self.workers[name], need[1])
+        return known
 
 
 def find(facts: Facts, job: Job, now_ms: int) -> tuple[Worker, ...] | Reason:
