@@ -7,6 +7,7 @@ import secrets
 import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agentorch.config.settings import RaySettings, Settings, SlurmSettings
 from agentorch.core.facts import Facts
@@ -14,11 +15,15 @@ from agentorch.errors import ConfigError
 from agentorch.executors.contract import Executor
 from agentorch.executors.energy import ReadEnergy
 from agentorch.executors.local import LocalExecutor
+from agentorch.model import limits
 from agentorch.model.attempts import parse_attempt_id
 from agentorch.model.fleet import Node, NodeState, PoolSpec
 from agentorch.model.jobs import Resources
 from agentorch.model.observation import DeviceSample
 from agentorch.runtime.clock import Clock
+
+if TYPE_CHECKING:
+    from agentorch.executors.slurm.options import SlurmOptions
 
 Placement = Callable[[str], str | None]
 
@@ -41,7 +46,9 @@ def executors_of(
     if "ray" in named:
         made["ray"] = _ray(settings.ray, data_dir / "ray", placement, clock)
     if "slurm" in named:
-        made["slurm"] = _slurm(settings.slurm, data_dir / "attempts-slurm")
+        made["slurm"] = _slurm(settings.slurm, data_dir)
+    if "pilot" in named:
+        made["pilot"] = _pilots(settings, data_dir, placement, clock)
     return made
 
 
@@ -90,11 +97,20 @@ def ray_state(settings: RaySettings) -> Path:
     return (Path(base) if base else Path.home() / ".local" / "state") / "agentorch" / "ray"
 
 
-def _slurm(settings: SlurmSettings, root: Path) -> Executor:
+def _slurm(settings: SlurmSettings, data_dir: Path) -> Executor:
     from agentorch.executors.slurm.executor import SlurmExecutor
+
+    return SlurmExecutor(_slurm_root(settings, data_dir), _slurm_options(settings))
+
+
+def _slurm_root(settings: SlurmSettings, data_dir: Path) -> Path:
+    return Path(settings.root).expanduser() if settings.root else data_dir / "attempts-slurm"
+
+
+def _slurm_options(settings: SlurmSettings) -> SlurmOptions:
     from agentorch.executors.slurm.options import SlurmOptions
 
-    options = SlurmOptions(
+    return SlurmOptions(
         partition=settings.partition,
         account=settings.account,
         qos=settings.qos,
@@ -104,7 +120,26 @@ def _slurm(settings: SlurmSettings, root: Path) -> Executor:
         python=settings.python or sys.executable,
         fence_s=settings.fence_ms / 1000,
     )
-    return SlurmExecutor(Path(settings.root).expanduser() if settings.root else root, options)
+
+
+def _pilots(settings: Settings, data_dir: Path, placement: Placement, clock: Clock) -> Executor:
+    from agentorch.executors.remote.executor import RemoteExecutor
+    from agentorch.executors.slurm.pilots import PilotShape, SlurmTransport
+
+    kinds = {one.name for one in settings.pilots}
+    for pool in settings.pools:
+        if pool.executor == "pilot" and pool.node_type not in kinds:
+            raise ConfigError(
+                f"pools.{pool.name}.node_type = {pool.node_type!r}: expected the name of a [pilots.NAME] table; "
+                f"there are: {', '.join(sorted(kinds)) or 'none'}"
+            )
+    shapes = {
+        one.name: PilotShape(one.cpus, one.memory_bytes, -(-one.time_ms // limits.MINUTE_MS), one.partition)
+        for one in settings.pilots
+    }
+    root = _slurm_root(settings.slurm, data_dir)
+    transport = SlurmTransport(root, shapes, _slurm_options(settings.slurm))
+    return RemoteExecutor(transport, data_dir / "pilots", name="pilot", placement=placement, clock_ms=clock.now_ms)
 
 
 def node_of(facts: Facts, attempt: str) -> str | None:

@@ -13,7 +13,7 @@ from agentorch.model.proposals import Mode
 from agentorch.model.units import parse_bytes, parse_cpu_milli, parse_duration_ms, parse_usd_micros
 
 DEFAULT_PORT: Final = 7070
-EXECUTOR_NAMES: Final = ("local", "ray", "slurm")
+EXECUTOR_NAMES: Final = ("local", "ray", "slurm", "pilot")
 
 
 class Field(NamedTuple):
@@ -220,6 +220,13 @@ SLURM: Final[dict[str, Field]] = {
     ),
 }
 
+PILOT: Final[dict[str, Field]] = {
+    "cpus": integer(1, 100_000, 1, "processors of one pilot"),
+    "memory": micro(parse_bytes, 0, "a size such as 24GB", "memory of one pilot; 0: the partition's default"),
+    "time": span(0, 366 * limits.DAY_MS, "0s", "how long one pilot may live; 0: as long as the partition allows"),
+    "partition": string("", "partition of this kind of pilot; default: executors.slurm.partition"),
+}
+
 _GUARDRAIL_HELP: Final = {
     "pending_approvals_max": "open approvals at a time",
     "scale_up_step": "G1: workers that one action may always add",
@@ -295,6 +302,7 @@ def json_schema() -> dict[str, Any]:
     sections: dict[str, Any] = {name: _table(fields) for name, fields in PLAIN_SECTIONS.items()}
     tables = {name: _table(fields) for name, fields in EXECUTORS.items()}
     sections["executors"] = {"type": "object", "additionalProperties": False, "properties": tables}
+    sections["pilots"] = {"type": "object", "additionalProperties": _table(PILOT)}
     sections["pools"] = {"type": "object", "additionalProperties": _table(POOL)}
     sections["tenants"] = {"type": "object", "additionalProperties": _table(TENANT)}
     return {

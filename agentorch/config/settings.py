@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from agentorch.config.fields import EXECUTORS, PLAIN_SECTIONS, POOL, TENANT, Field
+from agentorch.config.fields import EXECUTORS, PILOT, PLAIN_SECTIONS, POOL, TENANT, Field
 from agentorch.errors import ConfigError
 from agentorch.model.fleet import PoolSpec, TenantSpec
 from agentorch.model.guardrails import GuardrailSettings
@@ -21,7 +21,7 @@ FILE_NAME: Final = "agentorch.toml"
 #: Variables with a meaning of their own; the last two are what a running job is given.
 PLAIN_VARIABLES: Final = {"AGENTORCH_URL": "client.url", "AGENTORCH_KEY": "client.key"}
 #: Sections that hold one table per name.
-TABLES: Final = ("executors", "pools", "tenants")
+TABLES: Final = ("executors", "pilots", "pools", "tenants")
 #: Sections whose keys may come from variables, by what a variable calls them.
 _BY_VARIABLE: Final = {
     **{name: (name, fields) for name, fields in PLAIN_SECTIONS.items()},
@@ -80,6 +80,17 @@ class SlurmSettings:
 
 
 @dataclass(frozen=True)
+class PilotSettings:
+    """One kind of Slurm pilots: a type of nodes of the executor `pilot`."""
+
+    name: str
+    cpus: int
+    memory_bytes: int
+    time_ms: int
+    partition: str
+
+
+@dataclass(frozen=True)
 class ClientSettings:
     url: str
     key: str | None
@@ -104,6 +115,7 @@ class Settings:
     client: ClientSettings
     ray: RaySettings
     slurm: SlurmSettings
+    pilots: tuple[PilotSettings, ...]
     pools: tuple[PoolSpec, ...]
     tenants: tuple[TenantSpec, ...]
     shown: tuple[Shown, ...]
@@ -189,7 +201,7 @@ def _flatten(table: dict[str, Any], source: str, values: dict[str, _Value]) -> N
 
 def _fields_of(section: str, name: str, source: str) -> dict[str, Field]:
     if section != "executors":
-        return POOL if section == "pools" else TENANT
+        return {"pilots": PILOT, "pools": POOL, "tenants": TENANT}[section]
     if name not in EXECUTORS:
         raise ConfigError(f"{source}: executors.{name}: unknown executor; {_hint(name, EXECUTORS)}")
     return EXECUTORS[name]
@@ -198,7 +210,7 @@ def _fields_of(section: str, name: str, source: str) -> dict[str, Field]:
 def _take(prefix: str, fields: dict[str, Field], content: Any, source: str, values: dict[str, _Value]) -> None:
     if not isinstance(content, dict):
         raise ConfigError(f"{source}: {prefix}: expected a table, [{prefix}]")
-    if not content and prefix.startswith(("pools.", "tenants.")):
+    if not content and prefix.startswith(("pilots.", "pools.", "tenants.")):
         values.setdefault(f"{prefix}.", _Value(None, source))  # an empty table still names a pool or tenant
     for key, raw in content.items():
         if key not in fields:
@@ -274,6 +286,7 @@ def _build(values: dict[str, _Value], environ: Mapping[str, str], files: tuple[P
         slurm=SlurmSettings(
             **{"fence_ms" if key == "fence" else key: value for key, value in executors["slurm"].items()}
         ),
+        pilots=tuple(_pilot(name, reader.section(f"pilots.{name}", PILOT)) for name in reader.names("pilots")),
         pools=pools,
         tenants=tenants,
         shown=tuple(reader.shown),
@@ -288,6 +301,10 @@ def _supervisor(fields: dict[str, Any]) -> SupervisorSettings:
         timeout_s=fields["timeout_s"] / 1000,
         approval_ttl_ms=fields["approval_ttl"],
     )
+
+
+def _pilot(name: str, fields: dict[str, Any]) -> PilotSettings:
+    return PilotSettings(name, fields["cpus"], fields["memory"], fields["time"], fields["partition"])
 
 
 def _tenant(reader: _Reader, name: str) -> dict[str, Any]:

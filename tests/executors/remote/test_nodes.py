@@ -135,7 +135,9 @@ def test_a_launch_whose_answer_was_lost_runs_once_and_one_that_never_arrived_run
 
 def test_a_node_that_answers_nothing_keeps_no_other_waiting(cluster: Cluster) -> None:
     async def run() -> None:
-        async with opened(cluster, patience_s=0.5) as (executor, told):
+        async with opened(cluster) as (executor, _):
+            await executor.nodes()  # every agent runs: only then can one be stopped
+        async with opened(cluster, epoch=2, patience_s=0.5) as (executor, told):
             cluster.signal_agent("node-1", signal.SIGSTOP)
             try:
                 stuck, fine = await executor.launch([on("node-1", "stuck", "exit 1"), on("node-2", "fine", "exit 2")])
