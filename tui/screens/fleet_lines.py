@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 STALE_S = 30.0
 HOT_C = 80.0
+NODE_CHARS = 12  # engines name nodes by long numbers; their beginnings tell them apart
 
 
 def _fact(name: str, text: str, width: int, look: str = "") -> Line:
@@ -131,7 +132,9 @@ def device_lines(device: DeviceDocument, width: int) -> list[Line]:
         age, age_look = "never read", "warning"
     else:
         age, age_look = f"{words.duration(device.age_s)} old", "warning" if device.age_s > STALE_S else "dim"
-    head = line("  ", (plain(device.id), "bold"), (f"  {plain(device.name)}  ", "dim"), (age, age_look))
+    node, colon, kind = device.id.rpartition(":")
+    name = f"{kind} of {node[:NODE_CHARS]}" if colon else device.id
+    head = line("  ", (plain(name), "bold"), (f"  {plain(device.name)}  ", "dim"), (age, age_look))
     above = [head]
     if device.health != "ok":
         text = f"{device.health}: {device.health_reason}"

@@ -42,6 +42,8 @@ def pool_state(pool: PoolDocument) -> tuple[str, str, str]:
         return glyphs.HELD, "warning", "paused"
     if pool.wait_s_p95 > pool.target_wait_s and pool.queued:
         return glyphs.HIGH, "error", "over target"
+    if pool.provisioning_failures:
+        return glyphs.HIGH, "warning", "short"
     if not pool.workers:
         return glyphs.IDLE, "dim", "empty"
     if not pool.available:
