@@ -67,13 +67,15 @@ class Cluster:
         self.machines.stop_all()
 
     def refill(self) -> None:
-        """Back to three nodes of types a, a and b, after a test that took one away."""
-        there = [machine.type for machine in self.machines.running() if not machine.head]
-        for kind in ("a", "a", "b"):
-            if kind in there:
-                there.remove(kind)
-            else:
-                self.machines.join(cpus=2, node_type=kind)
+        """Back to three nodes of types a, a and b, after a test that took one away or left one."""
+        missing = ["a", "a", "b"]
+        for machine in self.machines.running():
+            if machine.type in missing:
+                missing.remove(machine.type)
+            elif not machine.head:
+                self.machines.stop(machine)
+        for kind in missing:
+            self.machines.join(cpus=2, node_type=kind)
 
     def machine(self, node: NodeInfo) -> Machine:
         name = dict(node.labels)[MACHINE_LABEL]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -134,6 +135,28 @@ def test_a_node_that_works_is_not_released(runtime: Runtime) -> None:
         async with Ends(executor) as ends:
             await executor.stop("a.1", Cause.cancelled, 0)
             await ends.of("a.1")
+
+    play(runtime, scenario)
+
+
+def test_a_node_that_is_to_be_taken_says_when(runtime: Runtime) -> None:
+    """As a provider of spot machines announces it: Ray is told to drain the node until then."""
+    code = (
+        "import sys; from ray._raylet import GcsClient\n"
+        "print(GcsClient(address=sys.argv[1]).drain_node(sys.argv[2], 2, 'preempted', int(sys.argv[3])))"
+    )
+
+    async def scenario(executor: RemoteExecutor) -> None:
+        node = (await until_up(executor, 3))[0]
+        options, at_ms = runtime.cluster.options(), (time.time_ns() // 1_000_000) + 600_000
+        command = [sys.executable, "-c", code, options.where(), node.id, str(at_ms)]
+        await asyncio.to_thread(subprocess.run, command, env=options.environment(), check=True, capture_output=True)
+
+        async def noticed() -> bool:
+            return {info.id: info.notice_ms for info in await executor.nodes()}[node.id] == at_ms
+
+        await until(noticed, "the notice")
+        runtime.cluster.machines.stop(runtime.cluster.machine(node))
 
     play(runtime, scenario)
 
