@@ -1,0 +1,135 @@
+"""Reference policies that preempt for nothing: at every event the whole pool is packed again, from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentorch.simulation.run import TELL_EVERY, Moment, Run, Tell
+from agentorch.simulation.traces import TraceJob
+
+#: Of las2d: GPU-seconds after which a job stands behind those that had less.
+LAS_THRESHOLD = 3600
+
+
+class Pack:
+    """Equal nodes by how many GPUs are free: as work moves for nothing, nobody needs to know which node is which.
+
+    Placed as `simulation.nodes` does. What fits makes anything smaller fit too, so `too_big` only falls.
+    """
+
+    __slots__ = ("counts", "per_node", "too_big")
+
+    def __init__(self, nodes: int, per_node: int) -> None:
+        self.per_node = per_node
+        self.counts = [0] * per_node + [nodes]
+        self.too_big = nodes * per_node + 1
+
+    def place(self, gpus: int) -> bool:
+        """Take so many GPUs, if they fit."""
+        counts = self.counts
+        whole, rest = divmod(gpus, self.per_node)
+        if whole:
+            spare = counts[-1] - whole
+            if spare < 0 or (rest and not spare and not any(counts[rest:-1])):
+                self.too_big = gpus
+                return False
+            counts[-1] = spare
+            counts[0] += whole
+            if not rest:
+                return True
+        for free in range(rest, self.per_node + 1):
+            if counts[free]:
+                counts[free] -= 1
+                counts[free - rest] += 1
+                return True
+        self.too_big = gpus
+        return False
+
+
+class Srtf:
+    """Least remaining time first, exactly known."""
+
+    def __init__(self, jobs: Sequence[TraceJob]) -> None:
+        self.active: list[int] = []
+        self.left_s = [job.duration_s for job in jobs]
+
+    def add(self, index: int) -> None:
+        self.active.append(index)
+
+    def order(self) -> list[int]:
+        """Who goes first, of those that are here; ties by arrival."""
+        self.active.sort()
+        self.active.sort(key=self.left_s.__getitem__)
+        return self.active
+
+    def next_change_s(self, running: Sequence[int]) -> int | None:
+        """In how many seconds the order changes by itself; None = not before the next event."""
+        return None
+
+
+class Las2d(Srtf):
+    """Least attained service in two queues (Gu et al., "Tiresias", NSDI 2019), first come first served in each."""
+
+    def __init__(self, jobs: Sequence[TraceJob]) -> None:
+        super().__init__(jobs)
+        self.jobs = jobs
+
+    def order(self) -> list[int]:
+        self.active.sort()
+        fresh: list[int] = []
+        old: list[int] = []
+        for index in self.active:
+            (fresh if self._missing(index) > 0 else old).append(index)
+        return fresh + old
+
+    def _missing(self, index: int) -> int:
+        """GPU-seconds until it is no longer fresh."""
+        job = self.jobs[index]
+        return LAS_THRESHOLD - job.gpus * (job.duration_s - self.left_s[index])
+
+    def next_change_s(self, running: Sequence[int]) -> int | None:
+        missing = ((self._missing(index), self.jobs[index].gpus) for index in running)
+        return min((-(-left // gpus) for left, gpus in missing if left > 0), default=None)
+
+
+def run_preempting(jobs: Sequence[TraceJob], nodes: int, per_node: int, policy: Srtf, tell: Tell) -> Run:
+    """Drive a policy: at one instant ends, then arrivals, then the packing."""
+    run = Run(gpus=nodes * per_node, ends_s=[0.0] * len(jobs))
+    sizes = [job.gpus for job in jobs]
+    left_s, active = policy.left_s, policy.active
+    running: list[int] = []
+    arrived = steps = now_s = 0
+    while arrived < len(jobs) or active:
+        waits = [jobs[arrived].submit_s - now_s] if arrived < len(jobs) else []
+        waits += [min(left_s[index] for index in running)] if running else []
+        change_s = policy.next_change_s(running)
+        step_s = min(waits if change_s is None else [*waits, change_s])
+        now_s += step_s
+        for index in running:
+            left_s[index] -= step_s
+        over = [index for index in running if not left_s[index]]
+        for index in over:
+            run.ends_s[index] = now_s
+            active.remove(index)
+        while arrived < len(jobs) and jobs[arrived].submit_s <= now_s:
+            policy.add(arrived)
+            arrived += 1
+        before = set(running).difference(over)
+        running = packed(policy.order(), sizes, Pack(nodes, per_node))
+        run.preemptions += len(before.difference(running))
+        run.moments.append(Moment(now_s, len(active) - len(running), sum([sizes[index] for index in running])))
+        steps += 1
+        if not steps % TELL_EVERY:
+            tell(arrived - len(active))
+    return run
+
+
+def packed(order: Sequence[int], sizes: Sequence[int], pack: Pack) -> list[int]:
+    """Who runs: in order, and what does not fit is passed over."""
+    running: list[int] = []
+    for index in order:
+        if sizes[index] < pack.too_big and pack.place(sizes[index]):
+            running.append(index)
+        elif pack.too_big == 1:
+            break
+    return running

@@ -1,0 +1,53 @@
+"""The reference policies by name: what the core is compared with. They know each job's duration, or need not.
+
+At one instant ends, then arrivals, then starts; placement as `simulation.nodes` says; preemption costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentorch.errors import ConfigError
+from agentorch.simulation.nodes import Nodes
+from agentorch.simulation.preempting import Las2d, Srtf, run_preempting
+from agentorch.simulation.run import Run, Tell
+from agentorch.simulation.traces import TraceJob
+from agentorch.simulation.waiting import Easy, Greedy, Scheduler, Strict, run_waiting
+
+POLICIES = ("fifo", "fifo-greedy", "easy", "sjf", "sjf-easy", "las2d", "srtf")
+
+
+def silent(ended: int) -> None:
+    """Nobody wants to know."""
+
+
+def simulate(jobs: Sequence[TraceJob], policy: str, nodes: int, per_node: int, tell: Tell = silent) -> Run:
+    """Run a policy on equal nodes. Jobs come in the order of their submits. Raises ConfigError."""
+    too_big = next((job for job in jobs if job.gpus > nodes * per_node), None)
+    if too_big is not None:
+        raise ConfigError(f"{too_big.id} asks for {too_big.gpus} GPUs; {nodes} nodes of {per_node} never have as many")
+    match policy:
+        case "srtf":
+            return run_preempting(jobs, nodes, per_node, Srtf(jobs), tell)
+        case "las2d":
+            return run_preempting(jobs, nodes, per_node, Las2d(jobs), tell)
+        case "fifo" | "fifo-greedy" | "easy" | "sjf" | "sjf-easy":
+            key = _duration if policy.startswith("sjf") else _same
+            return run_waiting(jobs, Nodes(nodes, per_node), _scheduler(policy, jobs), key, tell)
+        case _:
+            raise ConfigError(f"there is no policy {policy!r}; there are {', '.join(POLICIES)}")
+
+
+def _scheduler(policy: str, jobs: Sequence[TraceJob]) -> Scheduler:
+    if policy.endswith("easy"):
+        return Easy()
+    return Greedy(jobs) if policy.endswith("greedy") else Strict()
+
+
+def _duration(job: TraceJob) -> int:
+    return job.duration_s
+
+
+def _same(job: TraceJob) -> int:
+    """First come, first served: ties of the key go by arrival."""
+    return 0
