@@ -5,7 +5,7 @@ Workers are packed: on as few nodes as they fit on, so that whole nodes stay fre
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from heapq import heapify, heappop, heappush
 
 import msgspec
@@ -144,10 +144,14 @@ def empty_room(group: NodeGroup) -> Room | None:
 
 
 class Space:
-    """The room that one pool finds for its workers, kept up to date while workers are put there."""
+    """The room that one pool finds for its workers, kept up to date while workers are put there.
 
-    def __init__(self, facts: Facts, spec: PoolSpec) -> None:
+    `taken`: devices of workers now, wherever those are: two nodes may be one machine, and list the same GPUs.
+    """
+
+    def __init__(self, facts: Facts, spec: PoolSpec, taken: Container[str]) -> None:
         self.shape = spec.shape
+        self.taken = taken
         self.rooms: dict[str, Room] = {}
         self.best: list[tuple[tuple[bool, int, int], str]] = []
         for node in facts.nodes.values():
@@ -157,15 +161,20 @@ class Space:
 
     def place(self) -> tuple[str, tuple[str, ...]] | None:
         """Put a worker where it leaves the least: (node, devices). None: no node has room."""
-        if not self.best:
-            return None
-        _, name = heappop(self.best)
-        devices = self.rooms[name].take(self.shape)
-        self._offer(name)
-        return name, devices
+        while self.best:
+            _, name = heappop(self.best)
+            room = self.rooms[name]
+            if any(one.id in self.taken for one in room.devices):
+                self._offer(name)  # again, as it is without them
+                continue
+            devices = room.take(self.shape)
+            self._offer(name)
+            return name, devices
+        return None
 
     def _offer(self, name: str) -> None:
         room = self.rooms[name]
+        room.devices = [one for one in room.devices if one.id not in self.taken]
         if room.fits(self.shape):
             gpus, cpu_milli = len(room.devices) - self.shape.gpus, room.cpu_milli - self.shape.cpu_milli
             heappush(self.best, ((not room.workers, gpus, cpu_milli), name))

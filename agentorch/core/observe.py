@@ -18,7 +18,7 @@ from agentorch.core.facts import Facts
 from agentorch.core.guardrails.protection import SUPERVISOR
 from agentorch.core.health import health_of, why_unhealthy
 from agentorch.core.nodes import group_of, may_use
-from agentorch.core.placement import find, job_obstacle
+from agentorch.core.placement import Search, job_obstacle
 from agentorch.core.queue import LineKey, line_key
 from agentorch.core.state import State
 from agentorch.model import limits
@@ -110,6 +110,7 @@ class _Look:
         self.facts: Facts = state.facts
         self.now_ms = now_ms
         self.demand: Demand = demand(state, now_ms)
+        self.search = Search(self.facts, now_ms)
         self.waiting = state.queue.waiting_jobs(limits.OBSERVED_WAITING_SAMPLE)
         self.waits_now: dict[str, list[int]] = {}
         self.reasons: dict[LineKey, Reason] = {}
@@ -228,7 +229,7 @@ class _Look:
         reason = job_obstacle(self.facts, job, self.now_ms)
         if reason is not None:
             return reason
-        found = find(self.facts, job, self.now_ms)
+        found = self.search.find(job)
         reason = found if isinstance(found, Reason) else Reason.order
         if not own:
             self.reasons[key] = reason

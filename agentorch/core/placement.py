@@ -193,8 +193,3 @@ class Search:
                 self.workers[name] = open_workers(self.facts, pool)
             known = self.roomy[need] = Roomy(self.workers[name], need[1])
         return known
-
-
-def find(facts: Facts, job: Job, now_ms: int) -> tuple[Worker, ...] | Reason:
-    """`Search.find` for a single job."""
-    return Search(facts, now_ms).find(job)

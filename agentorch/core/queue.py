@@ -9,15 +9,17 @@ in the jobs that wait. Jobs that may not start yet sleep by time or stand aside 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from heapq import heappop, heappush, heapreplace, merge
+from heapq import heapify, heappop, heappush, heapreplace, merge
 from itertools import islice
 
 from agentorch.core.facts import Facts
 from agentorch.model import limits
-from agentorch.model.jobs import TIER_RANK, Constraints, Job, JobState, Resources
+from agentorch.model.jobs import TIER_RANK, WAITING, Constraints, Job, JobState, Resources
 
 #: A job with a deadline competes as if it had been submitted this long before its latest start.
 DEADLINE_LEAD_MS = limits.HOUR_MS
+#: Entries of jobs that wait no longer that may be in the way before those who lose patience are listed anew.
+STALE_PATIENCE = 1_000
 
 LineKey = tuple[int, str, Resources, Constraints, str, int, int]
 
@@ -121,7 +123,7 @@ class TenantLines:
 class Queue:
     """Every job that waits, findable by who goes next."""
 
-    __slots__ = ("_aside", "_sleepers", "_where", "facts", "tiers")
+    __slots__ = ("_aside", "_patience", "_sleepers", "_where", "facts", "tiers")
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
@@ -129,9 +131,11 @@ class Queue:
         self._where: dict[str, Line] = {}
         self._sleepers: list[tuple[int, int, str]] = []
         self._aside: dict[str, None] = {}  # waits for time or for a dependency
+        self._patience: list[tuple[int, int, str]] = []  # until when jobs are willing to wait
         for job in facts.jobs.values():
             if job.state is JobState.queued:
                 self.add(job)
+        self._list_impatient()  # held ones too
 
     def __len__(self) -> int:
         return len(self._where) + len(self._aside)
@@ -143,6 +147,10 @@ class Queue:
 
     def add(self, job: Job) -> None:
         """Enter a job that stands nowhere."""
+        if job.spec.max_queue_ms is not None:
+            heappush(self._patience, (job.queued_ms + job.spec.max_queue_ms, job.number, job.id))
+            if len(self._patience) > 2 * len(self.facts.impatient) + STALE_PATIENCE:
+                self._list_impatient()
         if job.waiting_on or job.not_before_ms > 0:
             self._aside[job.id] = None
             if not job.waiting_on:
@@ -171,6 +179,24 @@ class Queue:
     def next_wake_ms(self) -> int | None:
         """When the next sleeper's time comes."""
         return self._sleepers[0][0] if self._sleepers else None
+
+    def lost_patience(self, now_ms: int) -> list[Job]:
+        """Jobs, held ones too, that have waited as long as they were willing to, each said once."""
+        found: dict[str, Job] = {}
+        patience = self._patience
+        while patience and patience[0][0] <= now_ms:
+            at_ms, _, name = heappop(patience)
+            job = self.facts.jobs.get(name)
+            if job is not None and job.state in WAITING and job.queued_ms + (job.spec.max_queue_ms or 0) == at_ms:
+                found[name] = job
+        return list(found.values())
+
+    def _list_impatient(self) -> None:
+        jobs = (self.facts.jobs[name] for name in self.facts.impatient)
+        self._patience = [
+            (job.queued_ms + (job.spec.max_queue_ms or 0), job.number, job.id) for job in jobs if job.state in WAITING
+        ]
+        heapify(self._patience)
 
     def waiting_jobs(self, limit: int) -> list[Job]:
         """Up to `limit` queued jobs, the longest waiting first; O(lines + limit).

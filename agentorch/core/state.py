@@ -1,16 +1,24 @@
-"""The state: the facts and their index, the queue. One turn of the core is a command turned into events."""
+"""The state: the facts and their indexes. One turn of the core is a command turned into events."""
 
 from __future__ import annotations
 
 from agentorch.core.facts import Facts
 from agentorch.core.queue import Queue
+from agentorch.model.fleet import Worker
 
 
 class State:
-    """Facts, and the queue index that is rebuilt from them and carries no information of its own."""
+    """Facts, and indexes that are rebuilt from them and carry no information of their own.
 
-    __slots__ = ("facts", "queue")
+    They are the queue, and `homes`: to which worker a device belongs.
+    """
+
+    __slots__ = ("facts", "homes", "queue")
 
     def __init__(self, facts: Facts | None = None) -> None:
         self.facts = facts if facts is not None else Facts()
         self.queue = Queue(self.facts)
+        self.homes = {device: worker.id for worker in self.facts.workers.values() for device in worker.devices}
+
+    def home_of(self, device: str) -> Worker | None:
+        return self.facts.workers.get(self.homes.get(device, ""))

@@ -9,9 +9,9 @@ import pytest
 from agentorch.errors import Refused
 from agentorch.model import commands as cmd
 from agentorch.model import limits
-from agentorch.model.fleet import WorkerState
-from agentorch.model.jobs import Cause, JobState
-from tests.core.world import World
+from agentorch.model.fleet import PoolSpec, WorkerState
+from agentorch.model.jobs import Cause, Constraints, JobState, Resources
+from tests.core.world import GIB, World
 
 
 @pytest.fixture
@@ -51,6 +51,28 @@ def test_names_of_workers_are_never_used_again(world: World) -> None:
 def test_bounds_hold_for_people_too(world: World) -> None:
     with pytest.raises(Refused, match="0 to 4"):
         world.ask(cmd.ScalePool(pool="cpu", workers=5, by="op"))
+
+
+def test_a_gpu_that_the_configuration_moves_is_handed_on_only_when_it_is_free(world: World) -> None:
+    def configured(one: tuple[str, ...], two: tuple[str, ...]) -> None:
+        for name, devices in (("one", one), ("two", two)):
+            shape = Resources(cpu_milli=1_000, memory_bytes=8 * GIB, gpus=1)
+            count = len(devices)
+            spec = PoolSpec(name=name, shape=shape, min_workers=count, workers=count, max_workers=count)
+            world.ask(cmd.ConfigurePool(spec=spec, devices=devices))
+
+    def held(pool: str) -> list[tuple[str, ...]]:
+        return [world.facts.workers[name].devices for name in world.facts.pools[pool].workers]
+
+    configured(("A", "B"), ("C",))
+    busy = world.submit(gpus=1, constraints=Constraints(pools=("one",)))
+    assert world.schedule() == [busy]
+    configured(("B",), ("A", "C"))
+    assert (held("one"), held("two")) == ([("A",)], [("C",)])
+    world.end(busy)
+    world.tick()
+    world.tick()
+    assert (held("one"), held("two")) == ([("B",)], [("C",), ("A",)])
 
 
 def test_gpus_go_to_one_worker_each_and_come_back(world: World) -> None:

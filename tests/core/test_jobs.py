@@ -25,7 +25,7 @@ from agentorch.model.jobs import (
     RetryOn,
     RetryPolicy,
 )
-from tests.core.world import GIB, World
+from tests.core.world import GIB, World, refold
 
 
 @pytest.fixture
@@ -225,6 +225,19 @@ def test_holding_start_times_and_the_longest_wait(world: World) -> None:
     assert why(world, job) is Reason.start_time
     world.tick(61)
     assert (world.job(job).state, world.job(job).cause) == (JobState.failed, Cause.max_queue)
+
+
+def test_who_loses_patience_is_known_after_a_restart_and_however_often_jobs_changed(world: World) -> None:
+    names = [world.submit(max_queue_ms=60_000 + 1_000 * number) for number in range(3)]
+    world.ask(cmd.PatchJob(job=names[1], by="me", hold=True))
+    for number in range(2_000):
+        world.ask(cmd.PatchJob(job=names[2], by="me", priority=number % 100))
+    assert len(world.state.queue._patience) < 1_100
+    world.state = refold(world.events)
+    world.tick(60)
+    assert [world.job(name).state for name in names] == [JobState.failed, JobState.held, JobState.queued]
+    world.tick(2)
+    assert {world.job(name).cause for name in names} == {Cause.max_queue}
 
 
 def test_a_move_outside_the_constraints_is_denied_by_residency(world: World) -> None:

@@ -87,6 +87,16 @@ def test_pools_share_nodes_and_never_a_device(cluster: Cluster) -> None:
     assert sorted(device for worker in workers for device in worker.devices) == [f"GPU-n1-{at}" for at in range(4)]
 
 
+def test_two_nodes_on_one_machine_do_not_hand_out_its_gpus_twice(cluster: Cluster) -> None:
+    cluster.node("n1", gpus=2)
+    cluster.node("n2", gpus=2)
+    cluster.change("n2", devices=cluster.there["n1"].devices)
+    cluster.report()
+    cluster.pool("gpu", workers=4, cpus=1, gpus=1)
+    held = [device for worker in cluster.world.facts.workers.values() for device in worker.devices]
+    assert sorted(held) == ["GPU-n1-0", "GPU-n1-1"]
+
+
 def test_devices_are_of_the_model_and_size_that_the_pool_names(cluster: Cluster) -> None:
     cluster.node("n1", cpus=8, gpus=1)
     cluster.report()

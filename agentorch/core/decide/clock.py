@@ -48,14 +48,7 @@ def _is_unsettled(turn: Turn, pool: Pool) -> bool:
 
 def _give_up_waiting(turn: Turn) -> None:
     """Jobs that waited longer than they were willing to have failed."""
-    facts = turn.facts
-    late = []
-    for name in facts.impatient:
-        job = facts.jobs[name]
-        waits = job.state in WAITING
-        if waits and turn.now_ms >= job.queued_ms + (job.spec.max_queue_ms or 0):
-            late.append(job)
-    for job in late:
+    for job in turn.queue.lost_patience(turn.now_ms):
         if job.state in WAITING:  # the end of an earlier one may have ended this one as its dependant
             end(turn, job, JobState.failed, Cause.max_queue)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -58,7 +58,7 @@ def configure_pool(turn: Turn, command: cmd.ConfigurePool) -> None:
     _resize(turn, spec.name, min(max(target, spec.min_workers), spec.max_workers), "config")
     for name in list(turn.facts.pools[spec.name].workers):
         worker = turn.facts.workers[name]
-        if worker.state is WorkerState.up and (worker.shape != spec.shape or not _may_stay(turn.facts, worker, spec)):
+        if worker.state is WorkerState.up and not _may_stay(turn.facts, worker, spec, command.devices):
             retire(turn, worker.id, "config")
     settle(turn, spec.name)
 
@@ -74,10 +74,14 @@ def _check_move(facts: Facts, pool: Pool, spec: PoolSpec) -> None:
         )
 
 
-def _may_stay(facts: Facts, worker: Worker, spec: PoolSpec) -> bool:
-    """Whether the worker lives where the pool's workers are to be from now on."""
+def _may_stay(facts: Facts, worker: Worker, spec: PoolSpec, devices: Collection[str]) -> bool:
+    """Whether the worker is as the pool's workers are to be from now on, and lives where they do."""
     node = facts.nodes.get(worker.node)
-    return may_use(node, spec) if node is not None and spec.elastic else node is None and not spec.elastic
+    if worker.shape != spec.shape:
+        return False
+    if spec.elastic:
+        return node is not None and may_use(node, spec)
+    return node is None and set(worker.devices) <= set(devices)
 
 
 def remove_pool(turn: Turn, command: cmd.RemovePool) -> None:
@@ -154,7 +158,7 @@ def settle(turn: Turn, name: str) -> None:
             turn.emit(ev.WorkerRemoved(at_ms=turn.now_ms, worker=worker))
     up = sum(1 for worker in pool.workers if facts.workers[worker].state is WorkerState.up)
     for _ in range(pool.target - up):
-        devices = _free_devices(facts, pool)
+        devices = _free_devices(turn, pool)
         if len(devices) < pool.spec.shape.gpus or len(pool.workers) >= pool.spec.max_workers:
             break  # a retiring worker still holds the slot or the GPU; the next tick tries again
         turn.emit(
@@ -169,10 +173,11 @@ def settle(turn: Turn, name: str) -> None:
         )
 
 
-def _free_devices(facts: Facts, pool: Pool) -> list[str]:
-    taken = {device for worker in pool.workers for device in facts.workers[worker].devices}
-    found = facts.pool_devices.get(pool.spec.name, ())
-    return [device for device in found if device not in taken and device not in facts.device_faults]
+def _free_devices(turn: Turn, pool: Pool) -> list[str]:
+    """A worker of another pool may still have some: the configuration has moved them since it came."""
+    taken, faults = turn.state.homes, turn.facts.device_faults
+    found = turn.facts.pool_devices.get(pool.spec.name, ())
+    return [device for device in found if device not in taken and device not in faults]
 
 
 def cordon_worker(turn: Turn, command: cmd.CordonWorker) -> None:

@@ -198,21 +198,17 @@ def _judged(turn: Turn, device: str, state: HealthState, seen: Seen, *, well: bo
 
 def _stop_work(turn: Turn, device: str) -> None:
     """What runs there can't be trusted any more: it is stopped and queued again."""
-    facts = turn.facts
-    for name in list(facts.running):
-        job = facts.jobs[name]
+    worker = turn.state.home_of(device)
+    for name in list(worker.running) if worker is not None else ():
+        job = turn.facts.jobs[name]
         if job.stop_cause is None and any(device in member.devices for member in job.attempts[-1].members):
             jobs.stop(turn, name, Cause.interruption, HEALTH)
-
-
-def _worker_of(facts: Facts, device: str) -> Worker | None:
-    return next((worker for worker in facts.workers.values() if device in worker.devices), None)
 
 
 def _cordon_without_devices(turn: Turn, device: str) -> None:
     """A worker whose last device is out is cordoned whole; one that has others goes on with those."""
     facts = turn.facts
-    worker = _worker_of(facts, device)
+    worker = turn.state.home_of(device)
     if worker is None or worker.cordoned:
         return
     faults = [facts.device_faults.get(name) for name in worker.devices]
@@ -225,7 +221,7 @@ def _cordon_without_devices(turn: Turn, device: str) -> None:
 
 
 def _return_worker(turn: Turn, device: str) -> None:
-    worker = _worker_of(turn.facts, device)
+    worker = turn.state.home_of(device)
     if worker is not None and worker.cordon_sign == Sign.devices and not worker.broken:
         turn.emit(ev.WorkerCordoned(at_ms=turn.now_ms, worker=worker.id, cordoned=False, by=HEALTH))
 
@@ -302,7 +298,7 @@ def repair_device(turn: Turn, command: cmd.RepairDevice) -> None:
     if device not in facts.device_faults and not (counters and counters.cordons):
         return
     turn.emit(ev.DeviceRepaired(at_ms=turn.now_ms, device=device, by=command.by))
-    worker = _worker_of(facts, device)
+    worker = turn.state.home_of(device)
     if worker is not None and worker.cordon_sign == Sign.devices:
         turn.emit(ev.WorkerCordoned(at_ms=turn.now_ms, worker=worker.id, cordoned=False, by=HEALTH))
 

@@ -176,7 +176,7 @@ def settle(turn: Turn, name: str) -> None:
         if found.state is not WorkerState.up and not found.running:
             turn.emit(ev.WorkerRemoved(at_ms=turn.now_ms, worker=worker))
     count = lacking(facts, pool)
-    space = Space(facts, pool.spec) if count else None
+    space = Space(facts, pool.spec, turn.state.homes) if count else None
     for _ in range(count):
         spot = space.place() if space is not None else None
         if spot is None:

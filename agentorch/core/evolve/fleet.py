@@ -74,6 +74,7 @@ def worker_added(state: State, event: ev.WorkerAdded) -> None:
         free_memory_bytes=event.shape.memory_bytes,
         free_devices=[name for name in event.devices if name not in facts.device_faults],
     )
+    state.homes.update(dict.fromkeys(event.devices, event.worker))
     pool.workers.append(event.worker)
     pool.next_worker += 1
     node = facts.nodes.get(event.node)
@@ -93,6 +94,9 @@ def worker_retired(state: State, event: ev.WorkerRetired) -> None:
 def worker_removed(state: State, event: ev.WorkerRemoved) -> None:
     worker = state.facts.workers.pop(event.worker)
     clear_reservation(state.facts, worker)
+    for device in worker.devices:
+        if state.homes.get(device) == worker.id:
+            del state.homes[device]
     pool = state.facts.pools.get(worker.pool)
     if pool is not None:
         pool.workers.remove(worker.id)

@@ -54,17 +54,13 @@ def device_judged(state: State, event: ev.DeviceJudged) -> None:
         if event.state in _DRAINS and (before is None or before.state not in _DRAINS):
             counters = facts.devices.setdefault(event.device, DeviceCounters(node="", seen_ms=event.at_ms))
             counters.cordons = _kept(facts, counters.cordons, event.at_ms)
-    _free_again(facts, worker_of(facts, event.device))
+    _free_again(facts, state.home_of(event.device))
     facts.world_seq = facts.seq + 1
 
 
 def _kept(facts: Facts, times: list[int], at_ms: int) -> list[int]:
     """The times within the breaker's window, and this one."""
     return [*(one for one in times if one > at_ms - facts.settings.breaker_window_ms), at_ms]
-
-
-def worker_of(facts: Facts, device: str) -> Worker | None:
-    return next((worker for worker in facts.workers.values() if device in worker.devices), None)
 
 
 def _free_again(facts: Facts, worker: Worker | None) -> None:
@@ -83,7 +79,7 @@ def _free_again(facts: Facts, worker: Worker | None) -> None:
 
 def device_repaired(state: State, event: ev.DeviceRepaired) -> None:
     _forgive(state.facts, event.device)
-    _free_again(state.facts, worker_of(state.facts, event.device))
+    _free_again(state.facts, state.home_of(event.device))
     state.facts.world_seq = state.facts.seq + 1
 
 
