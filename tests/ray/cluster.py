@@ -44,6 +44,8 @@ class Cluster:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.machines = Machines(self.options())
+        self._janitor: RayTransport | None = None
+        self._loop = asyncio.new_event_loop()  # of the janitor only
 
     def options(self, **changes: Any) -> RayOptions:
         fields: dict[str, Any] = {
@@ -63,7 +65,21 @@ class Cluster:
 
         asyncio.run(join())
 
+    def dismiss(self, namespace: str) -> None:
+        """End the agents of a runtime; one transport does so for all tests."""
+
+        async def ask() -> None:
+            if self._janitor is None:
+                self._janitor = RayTransport(self.options(namespace="janitor"))
+                await self._janitor.open()
+            await self._janitor.dismiss(namespace)
+
+        self._loop.run_until_complete(ask())
+
     def close(self) -> None:
+        if self._janitor is not None:
+            self._loop.run_until_complete(self._janitor.close())
+        self._loop.close()
         self.machines.stop_all()
 
     def refill(self) -> None:
@@ -114,15 +130,7 @@ class Runtime:
         return next((pid for pid in psutil.pids() if _holds(pid, mark)), 0)
 
     def end(self) -> None:
-        async def dismiss() -> None:
-            transport = RayTransport(self.cluster.options(namespace=self.namespace))
-            await transport.open()
-            try:
-                await transport.dismiss()
-            finally:
-                await transport.close()
-
-        asyncio.run(dismiss())
+        self.cluster.dismiss(self.namespace)
 
 
 class RayRig:

@@ -27,6 +27,7 @@ from agentorch.executors.ray.wire import (
     ASKS,
     HELLO,
     Call,
+    Dismiss,
     Members,
     Plan,
     Release,
@@ -166,9 +167,9 @@ class Bridge:
             _log.info("node %s is not drained yet: %s", node, why)
         return bool(accepted)
 
-    async def _dismiss(self, _ask: None) -> bytes:
+    async def _dismiss(self, ask: Dismiss) -> bytes:
         async with asyncio.timeout(_RELEASE_S):
-            await asyncio.to_thread(_end_agents, self._plan.namespace)
+            await asyncio.to_thread(_end_agents, ask.namespace)
         self._agents.clear()
         return b""
 
@@ -186,9 +187,9 @@ class NotDone(Exception):
 
 
 def _end_agents(namespace: str) -> None:
-    for name in ray.util.list_named_actors():
-        if name.startswith(AGENT_PREFIX):
-            ray.kill(ray.get_actor(name, namespace), no_restart=True)
+    for actor in ray.util.list_named_actors(all_namespaces=True):
+        if actor["namespace"] == namespace and actor["name"].startswith(AGENT_PREFIX):
+            ray.kill(ray.get_actor(actor["name"], namespace), no_restart=True)
 
 
 def first_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from agentorch.errors import ExecutorError, NodeUnreachable, ProvisioningError
 from agentorch.executors.ray.link import BridgeLink
 from agentorch.executors.ray.options import RayOptions
 from agentorch.executors.ray.providers import Provider, make_provider
-from agentorch.executors.ray.wire import Call, Members, Release, Request
+from agentorch.executors.ray.wire import Call, Dismiss, Members, Release, Request
 from agentorch.executors.remote.transport import Member
 
 _MEMBERS_S: Final = 7.0
@@ -58,9 +58,12 @@ class RayTransport:
         """Of the bridge; 0 while it is being replaced."""
         return self._link.pid
 
-    async def dismiss(self) -> None:
-        """End every agent of the namespace, on all nodes; what runs there ends with its lease. Raises ExecutorError."""
-        await self._link.ask("dismiss", b"", _RELEASE_S)
+    async def dismiss(self, namespace: str) -> None:
+        """End every agent of a runtime that is over, on all nodes; what runs there ends with its lease.
+
+        Raises ExecutorError.
+        """
+        await self._link.ask("dismiss", msgspec.msgpack.encode(Dismiss(namespace)), _RELEASE_S)
 
     # -- what providers use
 

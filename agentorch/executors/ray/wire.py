@@ -48,6 +48,12 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     wanted: dict[str, int]
 
 
+class Dismiss(msgspec.Struct, frozen=True, array_like=True):
+    """End every agent of this namespace."""
+
+    namespace: str
+
+
 class Told(msgspec.Struct, frozen=True, array_like=True):
     """An answer, or why there is none: `unreachable` = unknown what became of it, `failed` = it was not done."""
 
@@ -56,13 +62,13 @@ class Told(msgspec.Struct, frozen=True, array_like=True):
     words: str = ""
 
 
-#: method -> what its question holds; `dismiss` ends every agent of the namespace
+#: method -> what its question holds
 ASKS: Final[dict[str, type[msgspec.Struct] | None]] = {
     "members": None,
     "call": Call,
     "release": Release,
     "request": Request,
-    "dismiss": None,
+    "dismiss": Dismiss,
 }
 
 
