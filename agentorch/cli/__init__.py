@@ -54,6 +54,7 @@ COMMANDS: Final = (
     ("decisions", "agentorch.cli.decisions:decisions", _SUPERVISE, "Show what the supervisor decided, and why."),
     ("replay", "agentorch.cli.replay:replay", _RECORD, "Step through a ledger."),
     ("verify", "agentorch.cli.verify:verify", _RECORD, "Prove that a ledger is whole."),
+    ("simulate", "agentorch.cli.simulate:app", _RECORD, "Run the scheduler on a recorded trace, in virtual time."),
 )
 
 _EXITS: Final = (

@@ -11,41 +11,6 @@ from agentorch.simulation.traces import TraceJob
 LAS_THRESHOLD = 3600
 
 
-class Pack:
-    """Equal nodes by how many GPUs are free: as work moves for nothing, nobody needs to know which node is which.
-
-    Placed as `simulation.nodes` does. What fits makes anything smaller fit too, so `too_big` only falls.
-    """
-
-    __slots__ = ("counts", "per_node", "too_big")
-
-    def __init__(self, nodes: int, per_node: int) -> None:
-        self.per_node = per_node
-        self.counts = [0] * per_node + [nodes]
-        self.too_big = nodes * per_node + 1
-
-    def place(self, gpus: int) -> bool:
-        """Take so many GPUs, if they fit."""
-        counts = self.counts
-        whole, rest = divmod(gpus, self.per_node)
-        if whole:
-            spare = counts[-1] - whole
-            if spare < 0 or (rest and not spare and not any(counts[rest:-1])):
-                self.too_big = gpus
-                return False
-            counts[-1] = spare
-            counts[0] += whole
-            if not rest:
-                return True
-        for free in range(rest, self.per_node + 1):
-            if counts[free]:
-                counts[free] -= 1
-                counts[free - rest] += 1
-                return True
-        self.too_big = gpus
-        return False
-
-
 class Srtf:
     """Least remaining time first, exactly known."""
 
@@ -101,7 +66,7 @@ def run_preempting(jobs: Sequence[TraceJob], nodes: int, per_node: int, policy: 
     arrived = steps = now_s = 0
     while arrived < len(jobs) or active:
         waits = [jobs[arrived].submit_s - now_s] if arrived < len(jobs) else []
-        waits += [min(left_s[index] for index in running)] if running else []
+        waits += [min([left_s[index] for index in running])] if running else []
         change_s = policy.next_change_s(running)
         step_s = min(waits if change_s is None else [*waits, change_s])
         now_s += step_s
@@ -115,7 +80,7 @@ def run_preempting(jobs: Sequence[TraceJob], nodes: int, per_node: int, policy: 
             policy.add(arrived)
             arrived += 1
         before = set(running).difference(over)
-        running = packed(policy.order(), sizes, Pack(nodes, per_node))
+        running = packed(policy.order(), sizes, nodes, per_node)
         run.preemptions += len(before.difference(running))
         run.moments.append(Moment(now_s, len(active) - len(running), sum([sizes[index] for index in running])))
         steps += 1
@@ -124,12 +89,38 @@ def run_preempting(jobs: Sequence[TraceJob], nodes: int, per_node: int, policy: 
     return run
 
 
-def packed(order: Sequence[int], sizes: Sequence[int], pack: Pack) -> list[int]:
-    """Who runs: in order, and what does not fit is passed over."""
+def packed(order: Sequence[int], sizes: Sequence[int], nodes: int, per_node: int) -> list[int]:
+    """Who runs: in order, and what does not fit is passed over. Placed as `simulation.nodes` does.
+
+    As work moves for nothing, nobody needs to know which node is which: `counts[f]` nodes have f free GPUs.
+    """
+    counts = [0] * per_node + [nodes]
+    levels = [range(gpus, per_node + 1) for gpus in range(per_node)]
+    too_big = nodes * per_node + 1  # what fits makes anything smaller fit too, so this only falls
     running: list[int] = []
     for index in order:
-        if sizes[index] < pack.too_big and pack.place(sizes[index]):
-            running.append(index)
-        elif pack.too_big == 1:
-            break
+        gpus = sizes[index]
+        if gpus >= too_big:
+            continue
+        rest = gpus
+        if gpus >= per_node:
+            whole, rest = divmod(gpus, per_node)
+            spare = counts[per_node] - whole
+            if spare < 0 or (rest and not spare and not any(counts[rest:per_node])):
+                too_big = gpus
+                continue
+            counts[per_node] = spare
+            counts[0] += whole
+        if rest:
+            for free in levels[rest]:
+                if counts[free]:
+                    counts[free] -= 1
+                    counts[free - rest] += 1
+                    break
+            else:
+                too_big = gpus
+                if gpus == 1:
+                    break
+                continue
+        running.append(index)
     return running

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentorch.errors import ConfigError
+from agentorch.model.fleet import PoolSpec
 from agentorch.simulation.nodes import Nodes
 from agentorch.simulation.preempting import Las2d, Srtf, run_preempting
-from agentorch.simulation.run import Run, Tell
+from agentorch.simulation.run import Run, Tell, together
 from agentorch.simulation.traces import TraceJob
 from agentorch.simulation.waiting import Easy, Greedy, Scheduler, Strict, run_waiting
 
@@ -36,6 +37,27 @@ def simulate(jobs: Sequence[TraceJob], policy: str, nodes: int, per_node: int, t
             return run_waiting(jobs, Nodes(nodes, per_node), _scheduler(policy, jobs), key, tell)
         case _:
             raise ConfigError(f"there is no policy {policy!r}; there are {', '.join(POLICIES)}")
+
+
+def simulate_apart(jobs: Sequence[TraceJob], policy: str, pools: Sequence[PoolSpec], tell: Tell = silent) -> Run:
+    """Run a policy on each pool alone, with the jobs whose `vc` names it. Raises ConfigError."""
+    names = {pool.name for pool in pools}
+    lost = next((job for job in jobs if job.vc not in names), None)
+    if lost is not None:
+        raise ConfigError(
+            f"{lost.id}: no pool is named {lost.vc!r}, as its vc is; there are {', '.join(sorted(names))}"
+        )
+    whole = Run(gpus=sum(pool.workers * pool.shape.gpus for pool in pools), ends_s=[0.0] * len(jobs))
+    parts: list[Run] = []
+    for pool in pools:
+        own = [at for at, job in enumerate(jobs) if job.vc == pool.name]
+        part = simulate([jobs[at] for at in own], policy, pool.workers, pool.shape.gpus, tell)
+        for at, end_s in zip(own, part.ends_s, strict=True):
+            whole.ends_s[at] = end_s
+        whole.preemptions += part.preemptions
+        parts.append(part)
+    whole.moments = together(parts)
+    return whole
 
 
 def _scheduler(policy: str, jobs: Sequence[TraceJob]) -> Scheduler:

@@ -74,4 +74,17 @@ def summarise(jobs: Sequence[TraceJob], run: Run, wall_s: float) -> Report:
 def percentile(values: Sequence[float], percent: int) -> float:
     """By nearest rank: the least value that so many percent of all do not exceed."""
     rank = -(-percent * len(values) // 100)
-    return sorted(values)[max(0, rank - 1)]
+    return float(sorted(values)[max(0, rank - 1)])
+
+
+def together(runs: Sequence[Run]) -> list[Moment]:
+    """Of several clusters beside each other, as one."""
+    changes = sorted((moment.at_s, which, moment) for which, run in enumerate(runs) for moment in run.moments)
+    queued, busy = [0] * len(runs), [0] * len(runs)
+    out: list[Moment] = []
+    for at_s, which, moment in changes:
+        queued[which], busy[which] = moment.queued, moment.gpus_busy
+        if out and out[-1].at_s == at_s:
+            out.pop()
+        out.append(Moment(at_s, sum(queued), sum(busy)))
+    return out

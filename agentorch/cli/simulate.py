@@ -1,0 +1,181 @@
+"""`agentorch simulate jobs TRACE`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+from cyclopts import App, Parameter
+
+from agentorch.cli.output import Printer, note, span
+from agentorch.config import load
+from agentorch.errors import ConfigError
+from agentorch.model.fleet import PoolSpec
+from agentorch.model.units import parse_duration_ms
+from agentorch.simulation import reference
+from agentorch.simulation.driver import drive, fixed, one_pool
+from agentorch.simulation.plot import plot as picture
+from agentorch.simulation.run import Report, Run, Tell, summarise
+from agentorch.simulation.traces import TraceJob, read_trace, shuffled_ties
+
+app: Final = App(name="simulate", help="Run the scheduler on a recorded trace, in virtual time.")
+
+DEFAULT: Final = "default"
+NODES, GPUS_PER_NODE = 1, 8
+TELL_EVERY_S: Final = 0.2
+
+
+@app.command
+def jobs(
+    trace: Path,
+    *,
+    nodes: int | None = None,
+    gpus_per_node: int | None = None,
+    pools: Path | None = None,
+    policy: str = DEFAULT,
+    seed: int = 0,
+    preempt_cost: int = 60,
+    limit: int | None = None,
+    max_duration: str | None = None,
+    gpu_jobs_only: bool = False,
+    output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
+    plot: Path | None = None,
+) -> int:
+    """Run a trace of jobs under a policy, and say how long its jobs waited.
+
+    The trace is CSV with a header, or gzipped CSV: job_id, submit_s, duration_s, gpus; tenant and vc if it has them.
+
+    Parameters
+    ----------
+    nodes
+        Nodes of the cluster; by default 1.
+    gpus_per_node
+        GPUs of each; by default 8.
+    pools
+        A file with [pools.NAME] tables as in agentorch.toml, instead of --nodes. A job whose vc names a pool stays
+        there; the references then run each pool alone.
+    policy
+        default: the scheduler itself, which knows no duration. For comparison fifo, fifo-greedy, easy, sjf, sjf-easy,
+        las2d and srtf; of these easy, the sjf ones and srtf know every duration, and preemption costs them nothing.
+    seed
+        Shuffle the jobs that came in the same second; 0 leaves them as the trace has them.
+    preempt_cost
+        Seconds that a preempted job loses under the policy default.
+    limit
+        Only the first so many jobs.
+    max_duration
+        Leave out jobs that take longer, such as 3d.
+    gpu_jobs_only
+        Leave out jobs without a GPU.
+    output
+        table or json.
+    plot
+        Write a picture of the queue and of the GPUs in use, an SVG.
+    """
+    _at_least(1, nodes=nodes, gpus_per_node=gpus_per_node, limit=limit)
+    _at_least(0, preempt_cost=preempt_cost)
+    if policy not in (DEFAULT, *reference.POLICIES):
+        raise ConfigError(f"--policy {policy!r}: there is {', '.join((DEFAULT, *reference.POLICIES))}")
+    cluster = _cluster(pools, nodes, gpus_per_node)
+    longest_s = None if max_duration is None else _seconds(max_duration)
+    found = read_trace(trace, max_duration_s=longest_s, gpu_jobs_only=gpu_jobs_only, limit=limit)
+    found = shuffled_ties(found, seed)
+    tell = _Progress(len(found))
+    began = time.perf_counter()
+    run = _run(found, cluster, policy, tell, preempt_cost, alone=pools is not None)
+    report = summarise(found, run, time.perf_counter() - began)
+    tell.clear()
+    _print(report, output)
+    if plot is not None:
+        _write(plot, picture(run, f"{trace.name}, {policy}"))
+    return 0
+
+
+def _run(
+    found: Sequence[TraceJob], cluster: Sequence[PoolSpec], policy: str, tell: Tell, preempt_cost: int, *, alone: bool
+) -> Run:
+    if policy == DEFAULT:
+        return drive(found, cluster, tell, preempt_cost_s=preempt_cost)
+    if alone:
+        return reference.simulate_apart(found, policy, cluster, tell)
+    return reference.simulate(found, policy, cluster[0].workers, cluster[0].shape.gpus, tell)
+
+
+def _cluster(file: Path | None, nodes: int | None, gpus_per_node: int | None) -> tuple[PoolSpec, ...]:
+    if file is None:
+        return (one_pool(nodes or NODES, gpus_per_node or GPUS_PER_NODE),)
+    if nodes is not None or gpus_per_node is not None:
+        raise ConfigError("--pools says what there is: leave out --nodes and --gpus-per-node")
+    # The user's own file says nothing about the cluster of a trace.
+    found = load(environ={"XDG_CONFIG_HOME": os.devnull}, config_file=file).pools
+    if not found:
+        raise ConfigError(f"{file}: expected a table such as [pools.NAME]")
+    for pool in found:
+        if not pool.shape.gpus or not pool.workers:
+            raise ConfigError(f"{file}: pools.{pool.name}: expected gpus and workers of at least 1")
+    return tuple(fixed(pool) for pool in found)
+
+
+def _at_least(low: int, **given: int | None) -> None:
+    for name, value in given.items():
+        if value is not None and value < low:
+            raise ConfigError(f"--{name.replace('_', '-')} must be at least {low}, not {value}")
+
+
+def _seconds(text: str) -> int:
+    try:
+        return parse_duration_ms(text) // 1000
+    except ValueError as error:
+        raise ConfigError(f"--max-duration {text!r}: {error}") from error
+
+
+def _print(report: Report, output: Literal["table", "json"]) -> None:
+    lines = [
+        ("jobs", report.jobs),
+        ("avg JCT", f"{span(report.avg_jct_s)} ({report.avg_jct_s:,.0f} s)"),
+        ("p50 JCT", f"{span(report.p50_jct_s)} ({report.p50_jct_s:,.0f} s)"),
+        ("p99 JCT", f"{span(report.p99_jct_s)} ({report.p99_jct_s:,.0f} s)"),
+        ("avg queue", f"{span(report.avg_queue_s)} ({report.avg_queue_s:,.0f} s)"),
+        ("p99 queue", f"{span(report.p99_queue_s)} ({report.p99_queue_s:,.0f} s)"),
+        ("bounded slowdown", f"{report.bounded_slowdown:.2f}"),
+        ("GPUs used", f"{100 * report.utilization:.1f} %"),
+        ("preemptions", report.preemptions),
+        ("took", span(report.sim_wall_s)),
+    ]
+    Printer(output).one(msgspec.to_builtins(report), lines)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--plot {path}: can't be written: {error.strerror}") from error
+
+
+class _Progress:
+    """A line on stderr that counts the jobs that have ended; silent unless a person sees it."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.next_s = time.monotonic() + TELL_EVERY_S if sys.stderr.isatty() else None
+        self.shown = False
+
+    def __call__(self, ended: int) -> None:
+        now_s = time.monotonic()
+        if self.next_s is None or now_s < self.next_s:
+            return
+        self.next_s = now_s + TELL_EVERY_S
+        self.shown = True
+        done = 30 * ended // self.total
+        print(
+            f"\r[{'#' * done}{'.' * (30 - done)}] {ended:,} of {self.total:,} jobs", end="", file=sys.stderr, flush=True
+        )
+
+    def clear(self) -> None:
+        if self.shown:
+            note("\r\x1b[K".rstrip())
