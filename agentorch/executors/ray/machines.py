@@ -79,6 +79,9 @@ class Machines:
         if any(machine.head for machine in self.running()):
             raise ProvisioningError("a cluster that was started here runs already: `agentorch ray down` ends it")
         self._options.make_token()
+        before = self._options.cluster()
+        if before is not None and not self.running():
+            shutil.rmtree(before.folder, ignore_errors=True)  # of a cluster that nobody ended
         port = port or _free_port(host)
         cluster = Cluster(address=f"{host}:{port}", folder=self._session_folder(), host=host)
         self._options.remember(cluster)
