@@ -25,6 +25,7 @@ GANG_PORT_FIRST: Final = 29_600  # where gangs meet: past torchrun's own 29500, 
 GANG_PORTS: Final = 2_000
 ENTRY_ARGS_MAX_BYTES: Final = 64 * 1024  # of args and kwargs as JSON
 ENTRY_RESULT_MAX_BYTES: Final = 64 * 1024  # of what an entry point returns, as JSON
+STARTS_MISSED_MAX: Final = 20  # starts in a row that never happened, which cost no retry, before a job is failed
 POISON_WORKERS: Final = 3  # G12: workers taken down by one job before it is failed
 STOP_GRACE_MS: Final = 10 * SECOND_MS  # TERM to KILL when nothing else is said
 STOP_GRACE_CAP_MS: Final = 10 * MINUTE_MS
@@ -169,6 +170,7 @@ SNAPSHOT_EVERY_EVENTS: Final = 50_000
 COMMIT_EVENTS_MAX: Final = 8_192  # events in one segment
 
 assert UNDURABLE_EVENTS_MAX > RESERVED_LANE_EVENTS, "submits must be refused before finishes are"
+assert STARTS_MISSED_MAX <= ATTEMPTS_KEPT, "they are counted on the attempts that are kept"
 assert DISPATCH_PER_PASS < COMMIT_EVENTS_MAX <= UNDURABLE_EVENTS_MAX
 assert PENDING_APPROVALS_MAX >= PROPOSALS_PER_CYCLE > ACTIONS_PER_CYCLE
 assert APPROVAL_TTL_MIN_MS <= APPROVAL_TTL_MS <= APPROVAL_TTL_MAX_MS

@@ -133,10 +133,15 @@ class Fleet:
                 continue
             earlier = waiting.get(order.node_type)
             if earlier is not None:
-                remove = tuple(dict.fromkeys([*earlier.remove, *order.remove]))
+                remove = tuple(dict.fromkeys([*self._still_going(earlier.remove), *order.remove]))
                 order = msgspec.structs.replace(order, remove=remove)
             waiting[order.node_type] = order
             self._news[order.executor].set()
+
+    def _still_going(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Without nodes that were taken back while the order waited: they may have work again."""
+        nodes = self._loop.state.facts.nodes
+        return tuple(name for name in names if name not in nodes or nodes[name].released)
 
     async def _work(self, name: str) -> None:
         waiting, news = self._orders[name], self._news[name]
@@ -150,6 +155,9 @@ class Fleet:
             return
 
     async def _resize(self, order: Resize) -> None:
+        remove = self._still_going(order.remove)
+        target = order.nodes + len(order.remove) - len(remove)
+        order = msgspec.structs.replace(order, nodes=target, remove=remove)
         try:
             await self._executors[order.executor].scale(order.node_type, order.nodes, order.remove)
         except (ExecutorError, OSError) as error:

@@ -283,3 +283,31 @@ def test_a_plan_says_what_would_happen_and_changes_nothing(world: World) -> None
     assert offers[1].max_cost_usd_micros == 1_000_000
     assert len(world.events) == count
     assert not plan(world.state, "t", JobSpec(command=("x",), resources=Resources(gpus=1)), world.now_ms)[0].feasible
+
+
+def test_a_start_that_never_happened_costs_no_retry_ever_more_time_and_not_for_ever(world: World) -> None:
+    job = world.submit(retry=RetryPolicy(attempts=1, backoff_ms=0))
+    waits = []
+    while world.job(job).state is JobState.queued:
+        assert world.schedule() == [job]
+        world.end(job, Cause.no_capacity, None)
+        other = world.submit()
+        world.schedule()
+        world.running(other)  # the pool is well
+        world.end(other)
+        waits.append(world.job(job).not_before_ms - world.now_ms)
+        world.tick(waits[-1] / 1000)
+        for worker in world.facts.workers:
+            world.ask(cmd.RepairWorker(worker=worker, by="ann"))
+    assert waits[:5] == [1_000, 2_000, 4_000, 8_000, 16_000]
+    assert waits[-2] == limits.RETRY_BACKOFF_CAP_MS
+    found = world.job(job)
+    assert (found.state, found.cause, found.retries_used) == (JobState.failed, Cause.no_capacity, 0)
+    assert found.attempts_made == limits.STARTS_MISSED_MAX
+
+
+def test_a_job_that_wants_no_retry_for_want_of_room_gets_none(world: World) -> None:
+    job = world.submit(retry=RetryPolicy(on=(RetryOn.interruption,)))
+    world.schedule()
+    world.end(job, Cause.no_capacity, None)
+    assert (world.job(job).state, world.job(job).cause) == (JobState.failed, Cause.no_capacity)

@@ -304,6 +304,26 @@ def test_a_lost_node_with_ten_jobs_requeues_each_once(cluster: Cluster) -> None:
     assert all(world.job(job).attempts_made == 2 for job in jobs)
 
 
+def test_starts_on_a_node_that_has_just_vanished_pause_no_pool(cluster: Cluster) -> None:
+    world = cluster.world
+    cluster.pool(workers=8, cpus=1)
+    cluster.node("n1", cpus=8)
+    cluster.report()
+    jobs = [world.submit() for _ in range(8)]
+    assert world.schedule() == jobs
+    for job in jobs:
+        world.end(job, Cause.no_capacity, None)
+    assert cluster.world.facts.pools["cpu"].failed_starts == 1, "one incident"
+    world.tick(1)
+    assert len(world.schedule()) == 8
+    cluster.change("n1", state=NodeState.down)
+    cluster.report()
+    for job in jobs:
+        world.end(job, Cause.no_capacity, None)
+    assert cluster.world.facts.pools["cpu"].failed_starts == 1, "its node is why"
+    assert {world.job(job).retries_used for job in jobs} == {0}
+
+
 def test_a_node_that_is_not_listed_any_more_waits_for_the_ends_of_its_work(cluster: Cluster) -> None:
     (job,) = grown(cluster, 1)
     cluster.there.clear()

@@ -71,9 +71,11 @@ class Provider:
                     )
                 )
                 continue
-            self.wanted[order.node_type] = order.nodes
-            for name in order.remove:
-                assert not self.world.facts.nodes[name].workers if name in self.world.facts.nodes else True
+            known = self.world.facts.nodes
+            remove = [name for name in order.remove if name not in known or known[name].released]
+            self.wanted[order.node_type] = order.nodes + len(order.remove) - len(remove)
+            for name in remove:
+                assert name not in known or not known[name].workers
                 self.there.pop(name, None)
         for kind, count in self.wanted.items():
             have = sum(1 for node in self.there.values() if node.type == kind)

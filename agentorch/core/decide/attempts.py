@@ -25,6 +25,7 @@ from agentorch.model.jobs import (
     Job,
     JobState,
     Resources,
+    RetryOn,
 )
 
 
@@ -93,6 +94,8 @@ def after(turn: Turn, job: Job, cause: Cause) -> None:
         end(turn, job, JobState.failed, Cause.poison)
     elif cause in NOT_THE_JOBS_FAULT and job.stop_cause is not Cause.cancelled:
         turn.emit(ev.JobRequeued(at_ms=turn.now_ms, job=job.id, cause=cause, counts=False))
+    elif cause is Cause.no_capacity and job.attempts[-1].started_ms is None:
+        _missed(turn, job)
     elif cause in RETRYABLE and _may_retry(job, cause):
         turn.emit(
             ev.JobRequeued(
@@ -105,6 +108,28 @@ def after(turn: Turn, job: Job, cause: Cause) -> None:
         )
     else:
         end(turn, job, JobState.failed, cause)
+
+
+def _missed(turn: Turn, job: Job) -> None:
+    """A start that never happened was no try of the job: it costs none, only ever more time, and not for ever."""
+    missed = 0
+    for attempt in reversed(job.attempts):
+        if attempt.cause is not Cause.no_capacity or attempt.started_ms is not None:
+            break
+        missed += 1
+    if RetryOn.no_capacity not in job.spec.retry.on or missed >= limits.STARTS_MISSED_MAX:
+        end(turn, job, JobState.failed, Cause.no_capacity)
+        return
+    pause_ms = max(limits.SECOND_MS, job.spec.retry.backoff_ms) << (missed - 1)
+    turn.emit(
+        ev.JobRequeued(
+            at_ms=turn.now_ms,
+            job=job.id,
+            cause=Cause.no_capacity,
+            counts=False,
+            not_before_ms=turn.now_ms + min(pause_ms, limits.RETRY_BACKOFF_CAP_MS),
+        )
+    )
 
 
 def _may_retry(job: Job, cause: Cause) -> bool:

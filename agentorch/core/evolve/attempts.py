@@ -11,7 +11,7 @@ from agentorch.core.facts import Facts
 from agentorch.core.state import State
 from agentorch.model import events as ev
 from agentorch.model import limits
-from agentorch.model.fleet import Pool, Worker
+from agentorch.model.fleet import NodeState, Pool, Worker
 from agentorch.model.jobs import Attempt, Cause, Job, JobState, Place, Rank, Resources
 
 #: Ends that say nothing good of the worker; any other shows that it can bring work to its end.
@@ -167,10 +167,9 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
     if worker is not None and not attempt.ranks:
         _give_back(facts, worker, job, attempt.devices)
     if worker is not None and event.cause in (Cause.lost, Cause.no_capacity):
-        health.failed(worker, event.at_ms)
-        pool = facts.pools.get(worker.pool)
-        if pool is not None and never_ran:
-            pool.failed_starts += 1
+        if worker.node_state is NodeState.up:  # else its node is why, and no news of the worker or of its pool
+            incident = health.failed(facts, worker, event.at_ms)
+            facts.pools[worker.pool].failed_starts += incident and never_ran
     elif not never_ran and event.cause not in NOT_ITS_OWN_END:
         for member in attempt.members:
             if member.worker in facts.workers:

@@ -128,11 +128,21 @@ def cordoned(facts: Facts, worker: Worker, event: ev.WorkerCordoned) -> None:
     worker.broken = event.broken and event.cordoned
 
 
-def failed(worker: Worker, at_ms: int) -> None:
-    """An attempt ended there by no fault of the job. What ends within seconds of another ended of the same thing."""
-    if worker.failed_ms is None or at_ms - worker.failed_ms >= limits.FAILURES_APART_MS or not worker.failures:
+def failed(facts: Facts, worker: Worker, at_ms: int) -> bool:
+    """An attempt ended there by no fault of the job. What ends within seconds of another ended of the same thing.
+
+    Returns whether it is the first of such on its node; the fixed machine is many workers, and not one incident.
+    """
+    node = facts.nodes.get(worker.node)
+    first = node is None or not any(_just_failed(facts.workers[name], at_ms) for name in node.workers)
+    if not _just_failed(worker, at_ms):
         worker.failures += 1
         worker.failed_ms = at_ms
+    return first
+
+
+def _just_failed(worker: Worker, at_ms: int) -> bool:
+    return bool(worker.failures) and at_ms - (worker.failed_ms or 0) < limits.FAILURES_APART_MS
 
 
 def health_halted(state: State, event: ev.HealthHalted) -> None:

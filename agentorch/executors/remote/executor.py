@@ -223,6 +223,8 @@ class RemoteExecutor:
         await asyncio.gather(*(self._archive_node(link) for link in going))
         await self._transport.resize(pool, target, remove)
         for link in going:
+            if link.believed:
+                continue  # work was sent there meanwhile: what becomes of it is told when the lease is over
             self._released.add(link.member.id)
             self._links.pop(link.member.id, None)
             await link.close()
