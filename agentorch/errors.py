@@ -54,6 +54,7 @@ REFUSAL_CODES: dict[str, str] = {
     "conflict": "the thing is not in a state that permits this",
     "idempotency_mismatch": "the idempotency key was used with another body",
     "precondition_failed": "the world moved since the sequence that the caller named",
+    "unreachable": "the node that knows does not answer just now; try again later",
     "quota": "the tenant has as many live jobs as it may have",
     "overloaded": "a bounded queue is full; try again later",
     "changed": "the proposal changed since it was looked at; look again",

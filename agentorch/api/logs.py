@@ -105,9 +105,11 @@ async def _attempt(services: Services, name: str, stream: str, offset: int) -> A
     while not whole and not services.hub.closed:
         try:
             data, offset, whole = await _read(services.source, name, stream, offset, limits.LOG_CHUNK_BYTES)
-        except Refused as refused:  # the answer has begun: all that is left is to say it in the stream
-            yield b"event: problem\ndata: %b\n\n" % bytes(of_refusal(refused).body)
-            return
+        except Refused as refused:
+            if refused.code != "unreachable":  # the answer has begun: all that is left is to say it in the stream
+                yield b"event: problem\ndata: %b\n\n" % bytes(of_refusal(refused).body)
+                return
+            data = b""  # its node will be back, or the attempt will have ended as lost
         if data or whole:
             text = decoder.decode(data, final=whole)
             document = {"text": text, "attempt": parse_attempt_id(name)[1], "offset": offset}

@@ -25,6 +25,7 @@ STATUS_OF_REFUSAL: Final[dict[str, int]] = {
     "conflict": 409,
     "idempotency_mismatch": 422,
     "precondition_failed": 412,
+    "unreachable": 503,
     "quota": 429,
     "overloaded": 429,
     "changed": 409,

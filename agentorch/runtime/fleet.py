@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -35,6 +36,7 @@ class Fleet:
         self._orders: dict[str, dict[str, Resize]] = {name: {} for name in executors}  # by node type, merged
         self._news: dict[str, asyncio.Event] = {name: asyncio.Event() for name in executors}
         self._problems: dict[str, str] = {}
+        self._looking: dict[str, asyncio.Lock] = {}  # so that no older look is told after a newer one
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: Loop
 
@@ -46,7 +48,8 @@ class Fleet:
     async def look(self, executors: Iterable[str]) -> None:
         """Report the nodes of these executors now, as far as they can be known."""
         for name in executors:
-            await self._report(name)
+            async with self._looking.setdefault(name, asyncio.Lock()):
+                await self._report(name)
 
     def elastic(self) -> set[str]:
         """Executors of pools whose workers live on nodes, and of nodes that are still known."""
@@ -76,7 +79,7 @@ class Fleet:
                 pause_ms = limits.NODES_AWAITED_POLL_MS if self._expects(name) else limits.NODES_POLL_MS
                 await self._loop.clock.wait(pause_ms / 1000)
                 if name in self.elastic():
-                    await self._report(name)
+                    await self.look([name])
         except RuntimeStopped:
             return
 
@@ -110,7 +113,8 @@ class Fleet:
             await self._loop.ask(report)
         except Refused as error:
             if error.code != "overloaded" and self._complain(name, f"the nodes of {name} can't be used: {error}"):
-                await self._loop.ask(cmd.RaiseAlert(code="nodes-refused", text=self._problems[name], by="runtime"))
+                with contextlib.suppress(Refused):  # full just now; the log has it
+                    self._loop.take(cmd.RaiseAlert(code="nodes-refused", text=self._problems[name], by="runtime"))
             return False
         return True
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from agentorch.core import gangs
 from agentorch.core.facts import Facts
 from agentorch.core.instruct import AttemptOrder, Launch, Stop, live_ranks, stops_to_repeat, unfinished
-from agentorch.errors import ExecutorError, Refused, RuntimeStopped
+from agentorch.errors import EpochOver, ExecutorError, Refused, RuntimeStopped
 from agentorch.executors.contract import Executor
 from agentorch.model import commands as cmd
 from agentorch.model import limits
@@ -24,16 +25,31 @@ log = logging.getLogger(__name__)
 
 JobEnvironment = Callable[[Job], dict[str, str]]
 
+#: Before an executor that could not do what it was told is told again, at first and at most.
+_RETRY_S: Final = 1.0
+_RETRY_CAP_S: Final = 30.0
+
 
 class Performer:
-    """One queue and one pump per executor. Nothing here decides: it performs and reports."""
+    """One queue and one pump per executor. Nothing here decides: it performs and reports.
 
-    def __init__(self, executors: Mapping[str, Executor], environment: JobEnvironment) -> None:
+    `look` reports the nodes of an executor as they are now: a start that failed for its node's sake is no news of the
+    worker, so the core hears of the node first.
+    """
+
+    def __init__(
+        self,
+        executors: Mapping[str, Executor],
+        environment: JobEnvironment,
+        look: Callable[[str], Awaitable[None]],
+    ) -> None:
         self.executors = dict(executors)
         self._environment = environment
+        self._look = look
+        self._unstopped: dict[Stop, int] = {}  # how often in a row each could not be performed
         self._orders: dict[str, list[AttemptOrder]] = {name: [] for name in executors}
         self._news: dict[str, asyncio.Event] = {name: asyncio.Event() for name in executors}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._loop: Loop
 
     def attach(self, loop: Loop) -> None:
@@ -79,9 +95,13 @@ class Performer:
 
     def start(self) -> None:
         for name, executor in self.executors.items():
-            orders = asyncio.create_task(self._work(name, executor), name=f"orders-{name}")
-            events = asyncio.create_task(self._pump(executor), name=f"events-{name}")
-            self._tasks.extend(self._loop.watched(task) for task in (orders, events))
+            self._later(self._work(name, executor))
+            self._later(self._pump(executor))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.watched(asyncio.create_task(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -102,27 +122,46 @@ class Performer:
             del waiting[: limits.DISPATCH_PER_PASS]
             try:
                 # Launches first: a stop in the same batch may be for one of them, never the other way round.
-                await self._launch(executor, [order for order in orders if isinstance(order, Launch)])
-                await self._stop(executor, [order for order in orders if isinstance(order, Stop)])
+                await self._launch(name, executor, [order for order in orders if isinstance(order, Launch)])
+                stops = [order for order in orders if isinstance(order, Stop)]
+                await asyncio.gather(*(self._stop(executor, order) for order in stops))
             except RuntimeStopped:
                 return
 
-    async def _launch(self, executor: Executor, orders: list[Launch]) -> None:
+    async def _launch(self, name: str, executor: Executor, orders: list[Launch]) -> None:
         all_specs = [spec for order in orders for spec in self._specs(order)]
         for start in range(0, len(all_specs), limits.DISPATCH_PER_PASS):
             specs = all_specs[start : start + limits.DISPATCH_PER_PASS]
             try:
                 statuses = await executor.launch(specs)
+            except EpochOver:
+                raise
             except (ExecutorError, OSError) as error:
                 log.warning("launch of %d attempts failed: %s", len(specs), error)
-                statuses = [await self._failed_launch(executor, spec.id, error) for spec in specs]
+                statuses = await self._after_failure(executor, [spec.id for spec in specs], error)
+            if any(status.cause is Cause.no_capacity for status in statuses):
+                await self._look(name)
             await self._report(statuses)
 
-    async def _failed_launch(self, executor: Executor, attempt: str, error: Exception) -> AttemptStatus:
-        """A batch failed: each attempt's own truth, so that none is run twice and none is forgotten."""
-        (status,) = await executor.inspect([attempt])
-        if status.phase is not AttemptPhase.absent:
-            return status
+    async def _after_failure(self, executor: Executor, attempts: list[str], error: Exception) -> list[AttemptStatus]:
+        """A batch failed: each attempt's own truth, so that none is run twice and none is forgotten.
+
+        Asked until it is known: meanwhile nothing else can be said to this executor either.
+        """
+        pause_s = _RETRY_S
+        while True:
+            try:
+                found = await executor.inspect(attempts)
+                break
+            except EpochOver:
+                raise
+            except (ExecutorError, OSError) as problem:
+                log.warning("what became of them is not known yet: %s", problem)
+                await self._loop.clock.wait(pause_s)
+                pause_s = min(2 * pause_s, _RETRY_CAP_S)
+        return [self._missed(status.id, error) if status.phase is AttemptPhase.absent else status for status in found]
+
+    def _missed(self, attempt: str, error: Exception) -> AttemptStatus:
         return AttemptStatus(
             id=attempt,
             phase=AttemptPhase.lost,
@@ -148,21 +187,36 @@ class Performer:
             if rank.ended_ms is None
         ]
 
-    async def _stop(self, executor: Executor, orders: list[Stop]) -> None:
-        for order in orders:
-            job = self.facts.jobs.get(order.job)
-            ranks = [0] if job is None else live_ranks(job, order.attempt)
-            ids = [attempt_id(order.job, order.attempt, rank) for rank in ranks]
-            await asyncio.gather(*(self._stop_one(executor, attempt, order) for attempt in ids))
+    async def _stop(self, executor: Executor, order: Stop) -> None:
+        job = self.facts.jobs.get(order.job)
+        ranks = [0] if job is None else live_ranks(job, order.attempt)
+        ids = [attempt_id(order.job, order.attempt, rank) for rank in ranks]
+        stops = (executor.stop(attempt, order.cause, order.grace_ms) for attempt in ids)
+        for error in await asyncio.gather(*stops, return_exceptions=True):
+            if isinstance(error, (ExecutorError, OSError)) and not isinstance(error, EpochOver):
+                self._stop_failed(order, error)
+                return
+            if error is not None:
+                raise error
+        self._unstopped.pop(order, None)
 
-    async def _stop_one(self, executor: Executor, attempt: str, order: Stop) -> None:
-        try:
-            await executor.stop(attempt, order.cause, order.grace_ms)
-        except (ExecutorError, OSError) as error:
-            # The order stays in the ledger as `stopping`; the next start repeats it. People are told now.
-            await self._loop.ask(
-                cmd.RaiseAlert(code="stop-failed", text=f"{attempt} could not be stopped: {error}", by="runtime")
-            )
+    def _stop_failed(self, order: Stop, error: Exception) -> None:
+        """It is tried again until the attempt has ended. People are told at the first failure."""
+        failures = self._unstopped[order] = self._unstopped.get(order, 0) + 1
+        text = f"{attempt_id(order.job, order.attempt)} could not be stopped: {error}"
+        log.warning("%s", text)
+        if failures == 1:
+            with contextlib.suppress(Refused):  # full just now; the log has it
+                self._loop.take(cmd.RaiseAlert(code="stop-failed", text=text, by="runtime"))
+        self._later(self._stop_again(order, min(_RETRY_S * 2 ** min(failures - 1, 10), _RETRY_CAP_S)))
+
+    async def _stop_again(self, order: Stop, pause_s: float) -> None:
+        await self._loop.clock.wait(pause_s)
+        job = self.facts.jobs.get(order.job)
+        if job is not None and job.id in self.facts.running and job.attempts_made == order.attempt:
+            self.perform([order])
+        else:
+            self._unstopped.pop(order, None)
 
     # -- reports
 

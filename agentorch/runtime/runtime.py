@@ -8,12 +8,12 @@ from typing import Any, Protocol
 from agentorch.core.facts import Facts
 from agentorch.core.instruct import Instruction, Resize
 from agentorch.core.state import State
-from agentorch.errors import ExecutorError, Refused
+from agentorch.errors import ExecutorError, NodeUnreachable, Refused
 from agentorch.executors.contract import Executor
 from agentorch.ledger.contract import Ledger
 from agentorch.model import commands as cmd
 from agentorch.model.attempts import parse_attempt_id
-from agentorch.model.jobs import Job
+from agentorch.model.jobs import Attempt, Job
 from agentorch.model.observation import DeviceSample
 from agentorch.runtime.broadcast import Batch
 from agentorch.runtime.clock import Clock, WallClock
@@ -58,7 +58,7 @@ class Runtime:
         self.name = name
         self.telemetry = telemetry
         self.clock: Clock = clock if clock is not None else WallClock()
-        self.performer = Performer(executors, environment)
+        self.performer = Performer(executors, environment, self._look_at_nodes)
         self.fleet = Fleet(executors, telemetry)
         self.health = HealthWatch(telemetry.latest)
         self.loop = Loop(ledger, self.clock, self._perform)
@@ -107,6 +107,10 @@ class Runtime:
         self.fleet.perform([order for order in orders if isinstance(order, Resize)])
         self.performer.perform([order for order in orders if not isinstance(order, Resize)])
 
+    async def _look_at_nodes(self, executor: str) -> None:
+        if executor in self.fleet.elastic():
+            await self.fleet.look([executor])
+
     # -- Source
 
     def now_ms(self) -> int:
@@ -150,14 +154,23 @@ class Runtime:
         known = next((one for one in found.attempts if one.number == number), None) if found is not None else None
         if known is None or rank >= len(known.members):
             raise Refused("not_found", f"there is no attempt {attempt!r}")
-        pool = self.loop.state.facts.pools.get(known.pool)
-        executor = self.performer.executors.get(pool.spec.executor if pool is not None else "local")
-        if executor is None:
-            raise Refused("not_found", f"the executor that ran {attempt} is not configured any more")
-        try:
-            return await executor.logs(attempt, stream, offset, limit)
-        except ExecutorError as error:
-            raise Refused("not_found", str(error)) from error
+        problem = f"the executor that ran {attempt} is not configured any more"
+        for executor in self._may_have_run(known):
+            try:
+                return await executor.logs(attempt, stream, offset, limit)
+            except (NodeUnreachable, OSError) as error:
+                raise Refused("unreachable", f"{attempt}: {error}", retry_after_s=5) from error
+            except ExecutorError as error:
+                problem = str(error)
+        raise Refused("not_found", problem)
+
+    def _may_have_run(self, attempt: Attempt) -> list[Executor]:
+        """Its pool's executor; any, when that pool is not there any more."""
+        executors = self.performer.executors
+        pool = self.loop.state.facts.pools.get(attempt.pool)
+        if pool is None:
+            return list(executors.values())
+        return [executors[pool.spec.executor]] if pool.spec.executor in executors else []
 
     async def verify(self) -> Verification:
         return await verify(self.loop.ledger)
