@@ -52,6 +52,16 @@ FAIR_SHARE_HALF_LIFE_MS: Final = HOUR_MS
 PRIORITY_AGE_MS: Final = MINUTE_MS  # one point of priority is worth this much waiting
 RESERVE_AFTER_MS: Final = 30 * SECOND_MS  # a head that waited this long gets a worker reserved
 
+# -- forecast
+FORECAST_RUNS: Final = 64  # newest run times remembered of each kind of work
+FORECAST_KINDS: Final = 4_096  # kinds of work remembered; those seen least lately are forgotten
+FORECAST_LEARNED_PER_SECOND: Final = 64  # ends of one second that are remembered
+FORECAST_STEPS: Final = 20_000  # looks at a worker while what waits is run ahead
+ARRIVALS_HALF_LIFE_MS: Final = HOUR_MS
+ARRIVALS_EVERY_MS: Final = 10 * SECOND_MS  # how often arrivals are summed up
+ARRIVALS_LOOKED_AT: Final = 256  # newest jobs that stand for all that came since
+ARRIVAL_KINDS: Final = 1_000  # the most frequent kinds are kept
+
 # -- supervisor
 PROPOSALS_PER_CYCLE: Final = 16
 PENDING_APPROVALS_MAX: Final = 20

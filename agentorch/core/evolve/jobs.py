@@ -8,6 +8,7 @@ from typing import Any
 
 from agentorch.core.evolve.attempts import unreserve
 from agentorch.core.facts import Facts, Idempotent
+from agentorch.core.forecast import arrivals
 from agentorch.core.state import State
 from agentorch.model import events as ev
 from agentorch.model import limits
@@ -39,6 +40,8 @@ def submitted(state: State, event: ev.JobSubmitted) -> None:
             job.waiting_on += 1
     facts.jobs[job.id] = job
     facts.next_job = event.number + 1
+    if event.at_ms >= facts.arrivals_ms + limits.ARRIVALS_EVERY_MS:
+        arrivals.count(facts, event.at_ms)
     if spec.max_queue_ms is not None:
         facts.impatient[job.id] = None
     facts.tenants[event.tenant].queued += 1

@@ -1,0 +1,124 @@
+"""How long work will run, from runs like it.
+
+The runs of the finest kind count, and beside them each coarser kind lends some of its newest: a quarter of what is
+there already, and as many as it takes to have `LEAST_RUNS`. Lent runs play the part of the prior's weight in a
+Dirichlet process (Ferguson, Annals of Statistics 1973) whose base is the coarser kind: few runs are held against a
+wider world, many speak for themselves.
+
+Of n runs, the chance that the next is not longer than the k-th shortest is k / (n + 1). With runs that were cut off,
+this becomes the product-limit estimate with the next run itself among those that still run: each end leaves
+r / (r + 1) of it, r being those not over before (Berliner and Hill, JASA 1988; Kaplan and Meier, JASA 1958). What lies
+beyond the longest run is unknown, and not answered. Work that has run for t is compared with the runs longer than t.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentorch.core.facts import Facts
+from agentorch.core.forecast.memory import describe, kinds
+from agentorch.model.jobs import Job, JobSpec, Resources
+
+#: Fewer runs say nothing of the middle 80 %: the shortest and the longest of nine are its ends.
+LEAST_RUNS = 9
+#: Of what is there already, the share that a coarser kind lends.
+LENT_SHARE = 4
+
+
+class Expectation:
+    """How much longer work will run. `runs` is how many like it are known, 0 when those are too few to say."""
+
+    __slots__ = ("_cut", "_ordered", "basis", "most_ms", "ran_ms", "runs")
+
+    def __init__(self, ordered: Sequence[int], runs: int, basis: str, ran_ms: int, most_ms: int | None) -> None:
+        self._ordered = ordered
+        self._cut = any(run & 1 for run in ordered)
+        self.runs = runs
+        self.basis = basis  # in words
+        self.ran_ms = ran_ms
+        self.most_ms = most_ms  # it will be stopped after so much more
+
+    def quantile_ms(self, percent: int) -> int | None:
+        """The time that so many percent of such work do not exceed, rounded away from the median; None = unknown.
+
+        `percent` is 1 to 99. It never falls as `percent` grows.
+        """
+        found = self._uncut(percent) if not self._cut else self._product_limit(percent)
+        if found is None:
+            return self.most_ms
+        left_ms = (found >> 1) - self.ran_ms
+        return left_ms if self.most_ms is None else min(left_ms, self.most_ms)
+
+    def draw_ms(self, chance: int) -> int | None:
+        """One of the run times, chosen by `chance` in 0 to 2**32 - 1; None = longer than is known.
+
+        A run that was cut off stands for the next longer one that was not, as if its weight went to its right
+        (Efron, Berkeley Symposium 1967).
+        """
+        ordered = self._ordered
+        at = chance * len(ordered) >> 32
+        while at < len(ordered) and ordered[at] & 1:
+            at += 1
+        if at >= len(ordered):
+            return self.most_ms
+        left_ms = (ordered[at] >> 1) - self.ran_ms
+        return left_ms if self.most_ms is None else min(left_ms, self.most_ms)
+
+    def _uncut(self, percent: int) -> int | None:
+        ordered = self._ordered
+        places = percent * (len(ordered) + 1)
+        rank = places // 100 if percent < 50 else -(-places // 100)
+        if rank > len(ordered):
+            return None
+        return ordered[max(0, rank - 1)] if ordered else None
+
+    def _product_limit(self, percent: int) -> int | None:
+        left, before = 1.0, None
+        for at, run in enumerate(self._ordered):
+            if run & 1:
+                continue
+            still = len(self._ordered) - at
+            left *= still / (still + 1)
+            over = 100 * (1 - left)
+            if percent < 50 and over > percent + 1e-9:
+                return before if before is not None else run
+            if percent >= 50 and over >= percent - 1e-9:
+                return run
+            before = run
+        return before if percent < 50 else None
+
+
+def expect(facts: Facts, job: Job, ran_ms: int = 0) -> Expectation:
+    """How much longer the job will run once it has run for `ran_ms`."""
+    return expect_like(facts, job.tenant, job.spec, job.resources, ran_ms)
+
+
+def expect_like(facts: Facts, tenant: str, spec: JobSpec, need: Resources, ran_ms: int = 0) -> Expectation:
+    """As `expect`, for a job that need not exist."""
+    most_ms = None if spec.max_duration_ms is None else max(0, spec.max_duration_ms - ran_ms)
+    longer = 2 * ran_ms + 1
+    pooled: list[int] = []
+    known = 0  # the coarser kinds hold the same runs again: as many as the largest of them has are known
+    basis = ""
+    for kind in kinds(tenant, spec, need):
+        found: Sequence[int] = facts.runs.get(kind, ())
+        if ran_ms:
+            found = [run for run in found if run > longer]
+        if not pooled:
+            pooled += found
+        else:
+            lent = max(LEAST_RUNS - len(pooled), len(pooled) // LENT_SHARE)
+            pooled += found[-lent:]
+        if known < LEAST_RUNS and len(found) > known:
+            known, basis = len(found), kind
+    if known < LEAST_RUNS:
+        return Expectation((), 0, _unknown(known, ran_ms, most_ms), ran_ms, most_ms)
+    pooled.sort()
+    after = " that ran longer" if ran_ms else ""
+    return Expectation(pooled, known, f"{known} runs of {describe(basis)}{after}", ran_ms, most_ms)
+
+
+def _unknown(known: int, ran_ms: int, most_ms: int | None) -> str:
+    few = f"only {known} runs" if known else "no run"
+    text = f"{few} {'longer than it' if ran_ms else 'like it'} known, of {LEAST_RUNS} that it takes"
+    return text if most_ms is None else f"its longest duration; {text}"

@@ -1,0 +1,90 @@
+"""What is remembered: run times by kind of work, and how many jobs of each kind came.
+
+A kind is a size, narrowed to a tenant and then to a name; each run is remembered under all of its kinds, the finest
+first. A run is one integer: twice its milliseconds, plus one when it was cut off and would have gone on. So the order
+of integers is the order in which runs leave those that still run, those cut off last, as Kaplan and Meier count them.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import islice
+
+from agentorch.core.facts import Facts
+from agentorch.model import limits
+from agentorch.model.jobs import Attempt, Cause, Job, JobSpec, Resources
+
+#: Causes of an end that the work itself came to; any other cut it off.
+OWN_ENDS = frozenset({Cause.completed, Cause.error, Cause.oom})
+#: Kinds that are forgotten together: a dict finds its first key only past all that were deleted.
+FORGET_AT_ONCE = limits.FORECAST_KINDS // 8
+
+#: The kind that everything is of.
+EVERYTHING = ""
+
+
+@lru_cache(maxsize=4096)
+def size_of(need: Resources, gang: int) -> str:
+    """How big, in classes that double: `up to 8 GPUs`, or `up to 4 cpus` without any."""
+    count, unit = (need.gpus, "GPU") if need.gpus else (-(-need.cpu_milli // 1000), "cpu")
+    most = 1 << max(0, count * gang - 1).bit_length()
+    return f"1 {unit}" if most == 1 else f"up to {most} {unit}s"
+
+
+def kinds(tenant: str, spec: JobSpec, need: Resources) -> tuple[str, ...]:
+    """The kinds of work that such a job is of, the finest first. A function called is as good as a name."""
+    size = size_of(need, spec.gang)
+    name = spec.name or (spec.entry.call if spec.entry is not None else "")
+    if name:
+        return f"{size}\0{tenant}\0{name}", f"{size}\0{tenant}", size, EVERYTHING
+    return f"{size}\0{tenant}", size, EVERYTHING
+
+
+def describe(kind: str) -> str:
+    """A kind in words: `train of ann, up to 8 GPUs`."""
+    size, *rest = kind.split("\0")
+    if not rest:
+        return f"anything of {size}" if size else "anything"
+    return f"{rest[1] if len(rest) > 1 else 'work'} of {rest[0]}, {size}"
+
+
+def ran_ms(job: Job, now_ms: int) -> int:
+    """How long the job has run: its newest attempt; every attempt of a job that goes on from its checkpoint."""
+    attempts = job.attempts if job.spec.checkpoint is not None else job.attempts[-1:]
+    return sum(max(0, (one.ended_ms or now_ms) - one.started_ms) for one in attempts if one.started_ms is not None)
+
+
+def learn(facts: Facts, job: Job, attempt: Attempt, at_ms: int) -> None:
+    """Remember an attempt that has just ended. Called by evolve only.
+
+    Of more than `FORECAST_LEARNED_PER_SECOND` ends in one second the rest are passed over: they would tell the same,
+    and push out what is older.
+    """
+    second = at_ms // limits.SECOND_MS
+    if second != facts.learned_second:
+        facts.learned_second, facts.learned = second, 0
+    elif facts.learned >= limits.FORECAST_LEARNED_PER_SECOND:
+        return
+    facts.learned += 1
+    own_end = attempt.cause in OWN_ENDS
+    if attempt.started_ms is None or (not own_end and job.spec.checkpoint is not None and _goes_on(attempt)):
+        return
+    run = 2 * ran_ms(job, at_ms) + (not own_end)
+    memory = facts.runs
+    for kind in kinds(job.tenant, job.spec, attempt.resources):
+        runs = memory.pop(kind, None)
+        if runs is None:
+            memory[kind] = [run]
+            continue
+        memory[kind] = runs  # the last of all again, so that the first is the one seen least lately
+        runs.append(run)
+        if len(runs) > limits.FORECAST_RUNS:
+            del runs[0]
+    if len(memory) > limits.FORECAST_KINDS:
+        for kind in tuple(islice(memory, FORGET_AT_ONCE)):
+            del memory[kind]
+
+
+def _goes_on(attempt: Attempt) -> bool:
+    """Whether the job has not lost what the attempt did: then it counts once, at its own end."""
+    return attempt.cause in (Cause.preempted, Cause.requeued, Cause.interruption)
