@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -12,13 +13,13 @@ from typing import Annotated, Final, Literal
 import msgspec
 from cyclopts import App, Parameter
 
-from agentorch.cli.output import Printer, note, span
+from agentorch.cli.output import Printer, span
 from agentorch.config import load
 from agentorch.errors import ConfigError
 from agentorch.model.fleet import PoolSpec
 from agentorch.model.units import parse_duration_ms
 from agentorch.simulation import reference
-from agentorch.simulation.driver import drive, fixed, one_pool
+from agentorch.simulation.driver import PREEMPT_COST_S, drive, fixed, one_pool
 from agentorch.simulation.plot import plot as picture
 from agentorch.simulation.run import Report, Run, Tell, summarise
 from agentorch.simulation.traces import TraceJob, read_trace, shuffled_ties
@@ -39,12 +40,13 @@ def jobs(
     pools: Path | None = None,
     policy: str = DEFAULT,
     seed: int = 0,
-    preempt_cost: int = 60,
+    preempt_cost: int = PREEMPT_COST_S,
     limit: int | None = None,
     max_duration: str | None = None,
     gpu_jobs_only: bool = False,
     output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
     plot: Path | None = None,
+    ledger: Path | None = None,
 ) -> int:
     """Run a trace of jobs under a policy, and say how long its jobs waited.
 
@@ -76,18 +78,27 @@ def jobs(
         table or json.
     plot
         Write a picture of the queue and of the GPUs in use, an SVG.
+    ledger
+        Write what happened under the policy default into this new ledger file, as a server would.
     """
     _at_least(1, nodes=nodes, gpus_per_node=gpus_per_node, limit=limit)
     _at_least(0, preempt_cost=preempt_cost)
     if policy not in (DEFAULT, *reference.POLICIES):
         raise ConfigError(f"--policy {policy!r}: there is {', '.join((DEFAULT, *reference.POLICIES))}")
+    if ledger is not None and (policy != DEFAULT or ledger.exists()):
+        raise ConfigError(f"--ledger {ledger}: expected a file that is not there yet, and --policy {DEFAULT}")
     cluster = _cluster(pools, nodes, gpus_per_node)
     longest_s = None if max_duration is None else _seconds(max_duration)
     found = read_trace(trace, max_duration_s=longest_s, gpu_jobs_only=gpu_jobs_only, limit=limit)
     found = shuffled_ties(found, seed)
     tell = _Progress(len(found))
     began = time.perf_counter()
-    run = _run(found, cluster, policy, tell, preempt_cost, alone=pools is not None)
+    if policy != DEFAULT:
+        run = _reference(found, cluster, policy, tell, alone=pools is not None)
+    elif ledger is not None:
+        run = asyncio.run(_recorded(ledger, found, cluster, tell, preempt_cost))
+    else:
+        run = drive(found, cluster, tell, preempt_cost_s=preempt_cost)
     report = summarise(found, run, time.perf_counter() - began)
     tell.clear()
     _print(report, output)
@@ -96,14 +107,24 @@ def jobs(
     return 0
 
 
-def _run(
-    found: Sequence[TraceJob], cluster: Sequence[PoolSpec], policy: str, tell: Tell, preempt_cost: int, *, alone: bool
-) -> Run:
-    if policy == DEFAULT:
-        return drive(found, cluster, tell, preempt_cost_s=preempt_cost)
+def _reference(found: Sequence[TraceJob], cluster: Sequence[PoolSpec], policy: str, tell: Tell, *, alone: bool) -> Run:
     if alone:
         return reference.simulate_apart(found, policy, cluster, tell)
     return reference.simulate(found, policy, cluster[0].workers, cluster[0].shape.gpus, tell)
+
+
+async def _recorded(
+    file: Path, found: Sequence[TraceJob], cluster: Sequence[PoolSpec], tell: Tell, preempt_cost: int
+) -> Run:
+    from agentorch.ledger.sqlite import SqliteLedger
+    from agentorch.simulation.recording import drive_into
+
+    ledger = SqliteLedger(file)
+    await ledger.open()
+    try:
+        return await drive_into(ledger, found, cluster, tell, preempt_cost_s=preempt_cost)
+    finally:
+        await ledger.close()
 
 
 def _cluster(file: Path | None, nodes: int | None, gpus_per_node: int | None) -> tuple[PoolSpec, ...]:
@@ -178,4 +199,4 @@ class _Progress:
 
     def clear(self) -> None:
         if self.shown:
-            note("\r\x1b[K".rstrip())
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -31,6 +31,8 @@ BEGIN_MS = limits.DAY_MS
 #: A job asks for so much beside each GPU, and a node of ours has as much: GPUs alone decide what fits.
 CPU_MILLI_PER_GPU = 1_000
 POOL = "cluster"
+#: What a preempted job loses: saving its work and starting again, seconds.
+PREEMPT_COST_S = 60
 #: Everything that may happen at one instant, in this order.
 ENDED, SUBMITTED, LOOK = range(3)
 
@@ -48,10 +50,9 @@ def one_pool(nodes: int, gpus_per_node: int) -> PoolSpec:
 
 
 def fixed(spec: PoolSpec) -> PoolSpec:
-    """The pool with the workers that it begins with, on machines that are there: nothing has to be provisioned."""
-    return msgspec.structs.replace(
-        spec, executor="local", node_type="", max_workers=max(spec.workers, spec.max_workers)
-    )
+    """The pool on machines that are there: nothing is provisioned, and GPUs alone decide what fits."""
+    shape = msgspec.structs.replace(spec.shape, cpu_milli=spec.shape.gpus * CPU_MILLI_PER_GPU)
+    return msgspec.structs.replace(spec, executor="local", node_type="", shape=shape)
 
 
 def ranks_of(gpus: int, largest: int) -> int:
@@ -67,9 +68,9 @@ def job_spec(job: TraceJob, pools: Sequence[PoolSpec]) -> JobSpec:
     own = tuple(pool for pool in pools if pool.name == job.vc)
     allowed = own or tuple(pools)
     largest = max(pool.shape.gpus for pool in allowed)
-    if not any(job.gpus <= pool.max_workers * pool.shape.gpus for pool in allowed):
+    if not any(job.gpus <= pool.workers * pool.shape.gpus for pool in allowed):
         where = f"pool {own[0].name}" if own else "any pool"
-        raise ConfigError(f"{job.id} asks for {job.gpus} GPUs, more than {where} ever has")
+        raise ConfigError(f"{job.id} asks for {job.gpus} GPUs, more than {where} has")
     ranks = ranks_of(job.gpus, largest)
     if ranks > limits.GANG_MAX:
         raise ConfigError(f"{job.id} asks for {job.gpus} GPUs, {ranks} ranks; a gang has at most {limits.GANG_MAX}")
@@ -87,7 +88,7 @@ class Driver:
     """A state, and what is still to happen to it. `sink` is given the events of each instant, in order."""
 
     def __init__(
-        self, jobs: Sequence[TraceJob], pools: Sequence[PoolSpec], sink: Sink, *, preempt_cost_s: int = 60
+        self, jobs: Sequence[TraceJob], pools: Sequence[PoolSpec], sink: Sink, *, preempt_cost_s: int = PREEMPT_COST_S
     ) -> None:
         self.jobs = jobs
         self.state = State()
@@ -128,13 +129,17 @@ class Driver:
             self.take(cmd.Tick())
             while self.take(cmd.Schedule()):
                 pass
-            self.sink(self._news)
-            self._news = []
+            self.flush()
             self.run.moments.append(Moment(trace_time_s(self.now_ms), self.waiting, self.busy))
             yield self.ended
         if self.waiting:
             name = next(name for name in self.names if self.state.facts.jobs[name].state in WAITING)
             raise ConfigError(f"{self.waiting} jobs never start; the first is {self.jobs[self.index[name]].id}")
+
+    def flush(self) -> None:
+        """Hand over the events that nobody was given yet."""
+        self.sink(self._news)
+        self._news = []
 
     def _happens(self) -> bool:
         """Everything of this instant; returns whether the core has anything to look at."""
@@ -227,7 +232,7 @@ def drive(
     tell: Tell = silent,
     sink: Sink = _nobody,
     *,
-    preempt_cost_s: int = 60,
+    preempt_cost_s: int = PREEMPT_COST_S,
 ) -> Run:
     """Run the trace to its end. A job that was stopped goes on where it was, and loses `preempt_cost_s` more.
 

@@ -26,7 +26,7 @@ def simulate(jobs: Sequence[TraceJob], policy: str, nodes: int, per_node: int, t
     """Run a policy on equal nodes. Jobs come in the order of their submits. Raises ConfigError."""
     too_big = next((job for job in jobs if job.gpus > nodes * per_node), None)
     if too_big is not None:
-        raise ConfigError(f"{too_big.id} asks for {too_big.gpus} GPUs; {nodes} nodes of {per_node} never have as many")
+        raise ConfigError(f"{too_big.id} asks for {too_big.gpus} GPUs; the cluster has {nodes * per_node}")
     match policy:
         case "srtf":
             return run_preempting(jobs, nodes, per_node, Srtf(jobs), tell)

@@ -6,6 +6,7 @@ import csv
 import gzip
 import math
 import random
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -69,7 +70,7 @@ def _rows(path: Path) -> Iterator[tuple[int, TraceJob]]:
     try:
         with _open(path) as file:
             yield from _parse(path, file)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ConfigError(f"{path}: can't be read: {error}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path}: not CSV: {error}") from error

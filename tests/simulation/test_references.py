@@ -74,7 +74,7 @@ def test_pools_apart_are_as_clusters_of_their_own() -> None:
 
 def test_a_job_that_no_node_can_hold_is_named() -> None:
     jobs = [TraceJob("small", 0, 1, 1), TraceJob("huge", 0, 1, 17)]
-    with pytest.raises(ConfigError, match=r"huge asks for 17 GPUs; 2 nodes of 8"):
+    with pytest.raises(ConfigError, match=r"huge asks for 17 GPUs; the cluster has 16"):
         reference.simulate(jobs, "fifo", 2, 8)
     with pytest.raises(ConfigError, match="no policy 'lifo'; there are fifo, "):
         reference.simulate(jobs[:1], "lifo", 2, 8)
