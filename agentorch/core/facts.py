@@ -15,7 +15,7 @@ from agentorch.model.observation import HistoryPoint, Observation
 from agentorch.model.proposals import BrainReport, Mode, Proposal
 
 #: Raised whenever a guardrail changes what it says. Verdicts carry it; `verify` judges again only its own version.
-RULES_VERSION = 2
+RULES_VERSION = 3
 
 
 class Idempotent(msgspec.Struct, frozen=True, gc=False):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from agentorch.core.facts import Facts
+from agentorch.core.forecast.durations import expect
+from agentorch.core.forecast.memory import carried_ms
 from agentorch.model import limits
 from agentorch.model.fleet import PoolSpec, Tenant
 from agentorch.model.jobs import Job, Resources
@@ -30,10 +33,17 @@ def affordable_ms(price_usd_micros_per_hour: int, money_usd_micros: int) -> int:
     return max(0, money_usd_micros) * limits.HOUR_MS // price_usd_micros_per_hour
 
 
-def reservation_ms(job: Job, price_usd_micros_per_hour: int | None) -> int:
-    """How long a start is paid for in advance: its longest duration, else an hour; never past its own `max_cost`."""
+def reservation_ms(facts: Facts, job: Job, price_usd_micros_per_hour: int | None) -> int:
+    """How long a start is paid for in advance: its longest duration, else what nine of ten runs like it do not exceed,
+    else an hour; never past its own `max_cost`."""
     wanted = job.spec.max_duration_ms or limits.DEFAULT_RESERVATION_MS
-    if job.spec.max_cost_usd_micros is None or not price_usd_micros_per_hour:
+    if not price_usd_micros_per_hour:
+        return wanted
+    if not job.spec.max_duration_ms:
+        expected_ms = expect(facts, job, carried_ms(job)).quantile_ms(90)
+        if expected_ms is not None:
+            wanted = max(expected_ms, limits.RESERVATION_LEAST_MS + job.spec.grace_ms)
+    if job.spec.max_cost_usd_micros is None:
         return wanted
     left = job.spec.max_cost_usd_micros - job.cost_usd_micros
     return min(wanted, affordable_ms(price_usd_micros_per_hour, left))
@@ -45,12 +55,14 @@ def headroom(tenant: Tenant) -> int | None:
     return None if cap is None else cap - tenant.spent_usd_micros - tenant.reserved_usd_micros
 
 
-def covers(tenant: Tenant, job: Job, price_usd_micros_per_hour: int | None) -> bool:
+def covers(facts: Facts, job: Job, price_usd_micros_per_hour: int | None) -> bool:
     """Whether a start at this price can be reserved (G7). An unknown price never fits under a cap."""
-    room = headroom(tenant)
+    room = headroom(facts.tenants[job.tenant])
+    if room is None and job.spec.max_cost_usd_micros is None:
+        return True
     if price_usd_micros_per_hour is None:
-        return room is None and job.spec.max_cost_usd_micros is None
-    duration_ms = reservation_ms(job, price_usd_micros_per_hour)
+        return False
+    duration_ms = reservation_ms(facts, job, price_usd_micros_per_hour)
     if duration_ms <= 0:
         return False
     cost = cost_of(price_usd_micros_per_hour, duration_ms) or 0

@@ -52,7 +52,7 @@ def plan(state: State, tenant: str, spec: JobSpec, now_ms: int) -> list[Offer]:
                 text=bad[0].text if bad else checks[-1].text,
                 checks=checks,
                 price_usd_micros_per_hour=price,
-                max_cost_usd_micros=money.cost_of(price, money.reservation_ms(job, price)),
+                max_cost_usd_micros=money.cost_of(price, money.reservation_ms(facts, job, price)),
                 free_now=not bad and ahead == 0 and not isinstance(workers_in(facts, job, pool, now_ms), Reason),
                 position=ahead,
             )

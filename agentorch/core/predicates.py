@@ -89,7 +89,7 @@ def _allowed_text(facts: Facts, job: Job, pool: Pool) -> str:
 
 def _budget_holds(facts: Facts, job: Job, pool: Pool) -> bool:
     price = money.share_price(pool.spec, job.resources, job.spec.gang)
-    return price == 0 or money.covers(facts.tenants[job.tenant], job, price)
+    return price == 0 or money.covers(facts, job, price)
 
 
 def _budget_text(facts: Facts, job: Job, pool: Pool) -> str:
@@ -99,9 +99,9 @@ def _budget_text(facts: Facts, job: Job, pool: Pool) -> str:
         return "this pool costs nothing"
     if price is None:
         return "the price is unknown" + (
-            ", which no cap can cover" if not money.covers(tenant, job, None) else " and nothing caps it"
+            ", which no cap can cover" if not money.covers(facts, job, None) else " and nothing caps it"
         )
-    duration_ms = money.reservation_ms(job, price)
+    duration_ms = money.reservation_ms(facts, job, price)
     cost = money.usd(money.cost_of(price, duration_ms))
     if duration_ms <= 0:
         cap = money.usd(job.spec.max_cost_usd_micros)

@@ -118,7 +118,7 @@ def start(turn: Turn, job: Job, workers: tuple[Worker, ...]) -> None:
     if gang > 1 or need.gpus:
         places = gangs.places(workers, need.gpus, nodes=bool(spec.node_type))
     price = money.share_price(spec, need, gang)
-    reserved_ms = money.reservation_ms(job, price)
+    reserved_ms = money.reservation_ms(turn.facts, job, price)
     turn.emit(
         JobStarted(
             at_ms=turn.now_ms,

@@ -32,6 +32,7 @@ STOP_GRACE_CAP_MS: Final = 10 * MINUTE_MS
 DRAIN_GRACE_MS: Final = 10 * MINUTE_MS  # what runs on a worker that is to go may end by itself for so long
 NOTICE_MARGIN_MS: Final = 2 * SECOND_MS  # work is stopped its grace and this much before its node is taken away
 DEFAULT_RESERVATION_MS: Final = HOUR_MS  # money is reserved for this long when a job says no duration
+RESERVATION_LEAST_MS: Final = 2 * MINUTE_MS  # beside its grace, however short it is expected to run
 PREEMPT_MIN_RUN_MS: Final = MINUTE_MS  # G8: minimum run time before work may be preempted
 
 # -- queue

@@ -54,6 +54,11 @@ def ran_ms(job: Job, now_ms: int) -> int:
     return sum(max(0, (one.ended_ms or now_ms) - one.started_ms) for one in attempts if one.started_ms is not None)
 
 
+def carried_ms(job: Job) -> int:
+    """How much of what a waiting job will run it has run already: nothing, unless it goes on from its checkpoint."""
+    return ran_ms(job, 0) if job.spec.checkpoint is not None else 0
+
+
 def learn(facts: Facts, job: Job, attempt: Attempt, at_ms: int) -> None:
     """Remember an attempt that has just ended. Called by evolve only.
 

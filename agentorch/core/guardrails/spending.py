@@ -62,7 +62,7 @@ def _dearer_place(case: Case, pool: Pool) -> Note | None:
     cost = 0
     for job in case.moved:
         price = money.share_price(pool.spec, job.resources, job.spec.gang) or 0
-        if price and not money.covers(case.facts.tenants[job.tenant], job, price):
+        if price and not money.covers(case.facts, job, price):
             return deny("G7", f"{job.tenant} can't pay for {job.id} in {name}: {money.usd(price)} per hour")
         cost += price
     before = [case.facts.pools[source].spec.price_usd_micros_per_hour for source in case.moved_from]
