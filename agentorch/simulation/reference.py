@@ -6,6 +6,7 @@ At one instant ends, then arrivals, then starts; placement as `simulation.nodes`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from agentorch.errors import ConfigError
 from agentorch.model.fleet import PoolSpec
@@ -49,15 +50,24 @@ def simulate_apart(jobs: Sequence[TraceJob], policy: str, pools: Sequence[PoolSp
         )
     whole = Run(gpus=sum(pool.workers * pool.shape.gpus for pool in pools), ends_s=[0.0] * len(jobs))
     parts: list[Run] = []
+    before = 0
     for pool in pools:
         own = [at for at, job in enumerate(jobs) if job.vc == pool.name]
-        part = simulate([jobs[at] for at in own], policy, pool.workers, pool.shape.gpus, tell)
+        part = simulate(
+            [jobs[at] for at in own], policy, pool.workers, pool.shape.gpus, partial(_tell_on, tell, before)
+        )
+        before += len(own)
         for at, end_s in zip(own, part.ends_s, strict=True):
             whole.ends_s[at] = end_s
         whole.preemptions += part.preemptions
         parts.append(part)
     whole.moments = together(parts)
     return whole
+
+
+def _tell_on(tell: Tell, before: int, ended: int) -> None:
+    """Of one pool after others."""
+    tell(before + ended)
 
 
 def _scheduler(policy: str, jobs: Sequence[TraceJob]) -> Scheduler:
