@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from agentorch.core.facts import Facts
-from agentorch.core.forecast.durations import expect
-from agentorch.core.forecast.memory import carried_ms
+from agentorch.core.forecast.durations import expect_kinds
+from agentorch.core.forecast.memory import kinds_of_size
 from agentorch.model import limits
 from agentorch.model.fleet import PoolSpec, Tenant
 from agentorch.model.jobs import Job, Resources
@@ -34,13 +34,16 @@ def affordable_ms(price_usd_micros_per_hour: int, money_usd_micros: int) -> int:
 
 
 def reservation_ms(facts: Facts, job: Job, price_usd_micros_per_hour: int | None) -> int:
-    """How long a start is paid for in advance: its longest duration, else what nine of ten runs like it do not exceed,
-    else an hour; never past its own `max_cost`."""
+    """How long a start is paid for in advance: its longest duration, else what nine of ten runs of its tenant and size
+    do not exceed, else an hour; never past its own `max_cost`.
+
+    Its name does not count: if the head of a line can't be paid for, nobody in the line can, see `core.queue`.
+    """
     wanted = job.spec.max_duration_ms or limits.DEFAULT_RESERVATION_MS
     if not price_usd_micros_per_hour:
         return wanted
     if not job.spec.max_duration_ms:
-        expected_ms = expect(facts, job, carried_ms(job)).quantile_ms(90)
+        expected_ms = expect_kinds(facts, kinds_of_size(job.tenant, job.resources, job.spec.gang)).quantile_ms(90)
         if expected_ms is not None:
             wanted = max(expected_ms, limits.RESERVATION_LEAST_MS + job.spec.grace_ms)
     if job.spec.max_cost_usd_micros is None:

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentorch.core.facts import Facts
-from agentorch.core.forecast.memory import describe, kinds
-from agentorch.model.jobs import Job, JobSpec, Resources
+from agentorch.core.forecast.memory import EVERYTHING, describe, kinds
+from agentorch.model.jobs import Job
 
 #: Fewer runs say nothing of the middle 80 %: the shortest and the longest of nine are its ends.
 LEAST_RUNS = 9
@@ -89,26 +89,25 @@ class Expectation:
 
 
 def expect(facts: Facts, job: Job, ran_ms: int = 0) -> Expectation:
-    """How much longer the job will run once it has run for `ran_ms`."""
-    return expect_like(facts, job.tenant, job.spec, job.resources, ran_ms)
+    """How much longer the job will run once it has run for `ran_ms`. It need not be in the facts."""
+    most_ms = None if job.spec.max_duration_ms is None else max(0, job.spec.max_duration_ms - ran_ms)
+    return expect_kinds(facts, kinds(job.tenant, job.spec, job.resources), ran_ms, most_ms)
 
 
-def expect_like(facts: Facts, tenant: str, spec: JobSpec, need: Resources, ran_ms: int = 0) -> Expectation:
-    """As `expect`, for a job that need not exist."""
-    most_ms = None if spec.max_duration_ms is None else max(0, spec.max_duration_ms - ran_ms)
+def expect_kinds(facts: Facts, of: Sequence[str], ran_ms: int = 0, most_ms: int | None = None) -> Expectation:
+    """As `expect`, for any work of these kinds, the finest first, that will be stopped after `most_ms`."""
     longer = 2 * ran_ms + 1
     pooled: list[int] = []
-    known = 0  # the coarser kinds hold the same runs again: as many as the largest of them has are known
-    basis = ""
-    for kind in kinds(tenant, spec, need):
+    known = 0  # a coarser kind holds the same runs again, so that many are known as the largest holds
+    basis = EVERYTHING
+    for kind in of:
         found: Sequence[int] = facts.runs.get(kind, ())
         if ran_ms:
             found = [run for run in found if run > longer]
         if not pooled:
             pooled += found
         else:
-            lent = max(LEAST_RUNS - len(pooled), len(pooled) // LENT_SHARE)
-            pooled += found[-lent:]
+            pooled += found[-max(LEAST_RUNS - len(pooled), len(pooled) // LENT_SHARE) :]
         if known < LEAST_RUNS and len(found) > known:
             known, basis = len(found), kind
     if known < LEAST_RUNS:
@@ -119,6 +118,6 @@ def expect_like(facts: Facts, tenant: str, spec: JobSpec, need: Resources, ran_m
 
 
 def _unknown(known: int, ran_ms: int, most_ms: int | None) -> str:
-    few = f"only {known} runs" if known else "no run"
-    text = f"{few} {'longer than it' if ran_ms else 'like it'} known, of {LEAST_RUNS} that it takes"
-    return text if most_ms is None else f"its longest duration; {text}"
+    few = "no run" if not known else "only 1 run" if known == 1 else f"only {known} runs"
+    text = f"{few} {'longer than it so far' if ran_ms else 'like it'} known, and it takes {LEAST_RUNS}"
+    return text if most_ms is None else f"its longest duration, for {text}"

@@ -33,10 +33,14 @@ def size_of(need: Resources, gang: int) -> str:
 
 def kinds(tenant: str, spec: JobSpec, need: Resources) -> tuple[str, ...]:
     """The kinds of work that such a job is of, the finest first. A function called is as good as a name."""
-    size = size_of(need, spec.gang)
     name = spec.name or (spec.entry.call if spec.entry is not None else "")
-    if name:
-        return f"{size}\0{tenant}\0{name}", f"{size}\0{tenant}", size, EVERYTHING
+    coarser = kinds_of_size(tenant, need, spec.gang)
+    return (f"{coarser[0]}\0{name}", *coarser) if name else coarser
+
+
+def kinds_of_size(tenant: str, need: Resources, gang: int) -> tuple[str, ...]:
+    """As `kinds`, whatever its name is: the same for every job of a line of the queue."""
+    size = size_of(need, gang)
     return f"{size}\0{tenant}", size, EVERYTHING
 
 
