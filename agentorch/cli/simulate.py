@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -31,19 +32,66 @@ NODES, GPUS_PER_NODE = 1, 8
 TELL_EVERY_S: Final = 0.2
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Rows:
+    """Which jobs of the trace."""
+
+    limit: Annotated[int | None, Parameter(help="Only the first so many jobs.")] = None
+    max_duration: Annotated[str | None, Parameter(help="Leave out jobs that take longer, such as 3d.")] = None
+    gpu_jobs_only: Annotated[bool, Parameter(negative="", help="Leave out jobs without a GPU.")] = False
+    seed: Annotated[
+        int, Parameter(help="Shuffle the jobs that came in the same second; 0 leaves them as the trace has them.")
+    ] = 0
+
+    def of(self, trace: Path) -> list[TraceJob]:
+        """Raises ConfigError."""
+        _at_least(1, limit=self.limit)
+        longest_s = None if self.max_duration is None else _seconds(self.max_duration)
+        found = read_trace(trace, max_duration_s=longest_s, gpu_jobs_only=self.gpu_jobs_only, limit=self.limit)
+        return shuffled_ties(found, self.seed)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Cluster:
+    """What the jobs run on."""
+
+    nodes: Annotated[int | None, Parameter(help="Nodes of the cluster; by default 1.")] = None
+    gpus_per_node: Annotated[int | None, Parameter(help="GPUs of each; by default 8.")] = None
+    pools: Annotated[
+        Path | None,
+        Parameter(
+            help="A file with [pools.NAME] tables as in agentorch.toml, instead of --nodes. A job whose vc names a "
+            "pool stays there; the references then run each pool alone."
+        ),
+    ] = None
+
+    def specs(self) -> tuple[PoolSpec, ...]:
+        """Raises ConfigError."""
+        _at_least(1, nodes=self.nodes, gpus_per_node=self.gpus_per_node)
+        if self.pools is None:
+            return (one_pool(self.nodes or NODES, self.gpus_per_node or GPUS_PER_NODE),)
+        if self.nodes is not None or self.gpus_per_node is not None:
+            raise ConfigError("--pools says what there is: leave out --nodes and --gpus-per-node")
+        # The user's own file says nothing about the cluster of a trace.
+        found = load(environ={"XDG_CONFIG_HOME": os.devnull}, config_file=self.pools).pools
+        if not found:
+            raise ConfigError(f"{self.pools}: expected a table such as [pools.NAME]")
+        for pool in found:
+            if not pool.shape.gpus or not pool.workers:
+                raise ConfigError(f"{self.pools}: pools.{pool.name}: expected gpus and workers of at least 1")
+        return tuple(fixed(pool) for pool in found)
+
+
 @app.command
 def jobs(
     trace: Path,
     *,
-    nodes: int | None = None,
-    gpus_per_node: int | None = None,
-    pools: Path | None = None,
+    cluster: Cluster | None = None,
     policy: str = DEFAULT,
-    seed: int = 0,
     preempt_cost: int = PREEMPT_COST_S,
-    limit: int | None = None,
-    max_duration: str | None = None,
-    gpu_jobs_only: bool = False,
+    rows: Rows | None = None,
     output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
     plot: Path | None = None,
     ledger: Path | None = None,
@@ -54,26 +102,11 @@ def jobs(
 
     Parameters
     ----------
-    nodes
-        Nodes of the cluster; by default 1.
-    gpus_per_node
-        GPUs of each; by default 8.
-    pools
-        A file with [pools.NAME] tables as in agentorch.toml, instead of --nodes. A job whose vc names a pool stays
-        there; the references then run each pool alone.
     policy
         default: the scheduler itself, which knows no duration. For comparison fifo, fifo-greedy, easy, sjf, sjf-easy,
         las2d and srtf; of these easy, the sjf ones and srtf know every duration, and preemption costs them nothing.
-    seed
-        Shuffle the jobs that came in the same second; 0 leaves them as the trace has them.
     preempt_cost
         Seconds that a preempted job loses under the policy default.
-    limit
-        Only the first so many jobs.
-    max_duration
-        Leave out jobs that take longer, such as 3d.
-    gpu_jobs_only
-        Leave out jobs without a GPU.
     output
         table or json.
     plot
@@ -81,24 +114,22 @@ def jobs(
     ledger
         Write what happened under the policy default into this new ledger file, as a server would.
     """
-    _at_least(1, nodes=nodes, gpus_per_node=gpus_per_node, limit=limit)
     _at_least(0, preempt_cost=preempt_cost)
     if policy not in (DEFAULT, *reference.POLICIES):
         raise ConfigError(f"--policy {policy!r}: there is {', '.join((DEFAULT, *reference.POLICIES))}")
     if ledger is not None and (policy != DEFAULT or ledger.exists()):
         raise ConfigError(f"--ledger {ledger}: expected a file that is not there yet, and --policy {DEFAULT}")
-    cluster = _cluster(pools, nodes, gpus_per_node)
-    longest_s = None if max_duration is None else _seconds(max_duration)
-    found = read_trace(trace, max_duration_s=longest_s, gpu_jobs_only=gpu_jobs_only, limit=limit)
-    found = shuffled_ties(found, seed)
+    cluster = cluster or Cluster()
+    specs = cluster.specs()
+    found = (rows or Rows()).of(trace)
     tell = _Progress(len(found))
     began = time.perf_counter()
     if policy != DEFAULT:
-        run = _reference(found, cluster, policy, tell, alone=pools is not None)
+        run = _reference(found, specs, policy, tell, alone=cluster.pools is not None)
     elif ledger is not None:
-        run = asyncio.run(_recorded(ledger, found, cluster, tell, preempt_cost))
+        run = asyncio.run(_recorded(ledger, found, specs, tell, preempt_cost))
     else:
-        run = drive(found, cluster, tell, preempt_cost_s=preempt_cost)
+        run = drive(found, specs, tell, preempt_cost_s=preempt_cost)
     report = summarise(found, run, time.perf_counter() - began)
     tell.clear()
     _print(report, output)
@@ -125,21 +156,6 @@ async def _recorded(
         return await drive_into(ledger, found, cluster, tell, preempt_cost_s=preempt_cost)
     finally:
         await ledger.close()
-
-
-def _cluster(file: Path | None, nodes: int | None, gpus_per_node: int | None) -> tuple[PoolSpec, ...]:
-    if file is None:
-        return (one_pool(nodes or NODES, gpus_per_node or GPUS_PER_NODE),)
-    if nodes is not None or gpus_per_node is not None:
-        raise ConfigError("--pools says what there is: leave out --nodes and --gpus-per-node")
-    # The user's own file says nothing about the cluster of a trace.
-    found = load(environ={"XDG_CONFIG_HOME": os.devnull}, config_file=file).pools
-    if not found:
-        raise ConfigError(f"{file}: expected a table such as [pools.NAME]")
-    for pool in found:
-        if not pool.shape.gpus or not pool.workers:
-            raise ConfigError(f"{file}: pools.{pool.name}: expected gpus and workers of at least 1")
-    return tuple(fixed(pool) for pool in found)
 
 
 def _at_least(low: int, **given: int | None) -> None:
