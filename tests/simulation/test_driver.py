@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import msgspec
@@ -12,9 +13,11 @@ from agentorch.core.invariants import breaches
 from agentorch.core.state import State
 from agentorch.errors import ConfigError
 from agentorch.model import commands as cmd
+from agentorch.model import limits
 from agentorch.model.events import Event
 from agentorch.model.fleet import PoolSpec
 from agentorch.model.jobs import Cause, JobState, Resources
+from agentorch.simulation import reference
 from agentorch.simulation.driver import Driver, drive, one_pool, ranks_of
 from agentorch.simulation.run import summarise
 from agentorch.simulation.traces import TraceJob, shuffled_ties
@@ -59,6 +62,18 @@ def test_a_cluster_that_is_big_enough_keeps_nobody_waiting() -> None:
     report = summarise(jobs, drive(jobs, [one_pool(60, 8)]), 0.0)
     assert (report.avg_queue_s, report.bounded_slowdown, report.preemptions) == (0, 1, 0)
     assert report.avg_jct_s == sum(job.duration_s for job in jobs) / len(jobs)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_while_nobody_waits_long_one_tenant_is_served_as_first_come_first_served_with_gaps_filled(seed: int) -> None:
+    """On one node nothing is a matter of taste; room is kept only for those that waited `RESERVE_AFTER_MS`."""
+    stream = random.Random(seed)
+    times = sorted(stream.randrange(60) for _ in range(40))
+    jobs = [TraceJob(f"j{at}", when, stream.randint(1, 3), stream.randint(1, 8)) for at, when in enumerate(times)]
+    greedy = reference.simulate(jobs, "fifo-greedy", 1, 8)
+    longest_s = max(end_s - job.submit_s - job.duration_s for job, end_s in zip(jobs, greedy.ends_s, strict=True))
+    assert 2 < longest_s < limits.RESERVE_AFTER_MS / 1000
+    assert drive(jobs, [one_pool(1, 8)]).ends_s == greedy.ends_s
 
 
 def test_ends_are_those_of_the_events() -> None:
