@@ -167,8 +167,11 @@ class Driver:
         name, _ = self.take(cmd.SubmitJob(tenant=job.tenant, spec=self._specs[at], by="trace"))
         self.names[at] = name
         self.index[name] = at
+        self._waits(at)
+
+    def _waits(self, at: int) -> None:
+        """The core keeps room for those that waited so long, and looks when it is asked."""
         self.waiting += 1
-        # The core keeps room for those that waited so long, and looks when it is asked.
         heappush(self._due, (self.now_ms + limits.RESERVE_AFTER_MS, LOOK, at, 0))
 
     def _launch(self, order: Launch) -> None:
@@ -205,7 +208,7 @@ class Driver:
                 )
             )
         if found.state in WAITING:
-            self.waiting += 1
+            self._waits(at)
         else:
             self.ended += 1
             self.run.ends_s[at] = trace_time_s(self.now_ms)

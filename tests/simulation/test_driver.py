@@ -127,3 +127,9 @@ def test_what_can_never_start_is_refused_at_once() -> None:
         Driver([TraceJob("big", 0, 1, 9, vc="a")], [pool("a"), pool("b", 2)], lambda _: None)
     with pytest.raises(ConfigError, match=r"prime asks for 257 GPUs, 257 ranks; a gang has at most 256"):
         Driver([TraceJob("prime", 0, 1, 257)], [pool("a", 100)], lambda _: None)
+
+
+def test_what_no_worker_can_hold_is_told_in_the_end() -> None:
+    jobs = [TraceJob("fits", 0, 5, 4), TraceJob("between", 0, 1, 12)]  # ranks of 6, for the biggest worker there is
+    with pytest.raises(ConfigError, match=r"1 jobs never start; the first is between"):
+        drive(jobs, [pool("big"), pool("small", 3, gpus=4)])
