@@ -1,7 +1,7 @@
 """The queue: an index over the jobs that wait. Rebuildable from the facts; it carries no information of its own.
 
-Jobs stand in *lines*: same tier, tenant, size, ranks, constraints and class of duration, so that if the head of a line
-does not fit, nobody in it does. A line is a heap by `order_key`, with lazy deletion. Within a tier the tenant with the
+Jobs stand in *lines*: same tier, tenant, size, ranks, constraints, cap and class of duration, so that if the head of a
+line does not fit, nobody in it does. A line is a heap by `order_key`, with lazy deletion. Within a tier the tenant with the
 least fair share goes first; within a tenant, the line whose head has the smallest key. Picking the next job is O(log n)
 in the jobs that wait. Jobs that may not start yet sleep by time or stand aside until their dependencies end.
 """
@@ -21,7 +21,7 @@ DEADLINE_LEAD_MS = limits.HOUR_MS
 #: Entries of jobs that wait no longer that may be in the way before those who lose patience are listed anew.
 STALE_PATIENCE = 1_000
 
-LineKey = tuple[int, str, Resources, Constraints, str, int, int]
+LineKey = tuple[int, str, Resources, Constraints, str, int, int, int | None]
 
 
 def order_key(job: Job) -> int:
@@ -47,6 +47,7 @@ def line_key(job: Job) -> LineKey:
         job.route_pool,
         duration_class,
         spec.gang,
+        spec.max_cost_usd_micros,  # it caps what a start reserves: a budget may cover some and not others
     )
 
 
@@ -80,6 +81,19 @@ class Line:
                 return entry
             heappop(heap)
         return None
+
+
+    def in_order(self) -> Iterator[str]:
+        """The ids of its jobs as they would go, found one by one: the first k cost O(k log k). It must not change."""
+        heap, live = self.heap, self.live
+        front = [(heap[0], 0)] if heap else []
+        while front:
+            entry, at = heappop(front)
+            for child in (2 * at + 1, 2 * at + 2):
+                if child < len(heap):
+                    heappush(front, (heap[child], child))
+            if live.get(entry[1]) is entry:
+                yield entry[2]
 
 
 class TenantLines:

@@ -48,6 +48,14 @@ def test_over_budget_stays_queued_with_that_reason(world: World) -> None:
     assert tenant.spent_usd_micros + tenant.reserved_usd_micros <= 2 * DOLLAR
 
 
+def test_work_that_the_budget_covers_does_not_stand_behind_work_that_it_does_not(world: World) -> None:
+    world.tenant(hard_cap_usd_micros=DOLLAR // 2)
+    dear = world.submit()
+    cheap = world.submit(max_cost_usd_micros=DOLLAR // 10)
+    assert world.schedule() == [cheap]
+    assert reason(world.state, world.job(dear), world.now_ms)[0] is Reason.budget
+
+
 def test_without_a_duration_an_hour_is_reserved_and_extended_while_it_runs(world: World) -> None:
     world.tenant(hard_cap_usd_micros=10 * DOLLAR)
     job = world.submit()

@@ -84,6 +84,10 @@ def elapse(world: World, rng: random.Random) -> None:
 
 
 def telemetry(world: World, rng: random.Random) -> None:
+    world.ask(cmd.ReportHealth(samples=tuple(sampled(world, rng))))
+
+
+def sampled(world: World, rng: random.Random) -> list[DeviceSample]:
     """What NVML might say, most of it harmless; a device may be silent."""
     samples = [DeviceSample(id="cpu", kind="cpu", memory_stall_percent=rng.choice([0.0, 0.0, 0.0, 90.0]))]
     for index in range(12):
@@ -105,7 +109,7 @@ def telemetry(world: World, rng: random.Random) -> None:
                 xids=(rng.choice([13, 74, 79]),) if struck else (),
             )
         )
-    world.ask(cmd.ReportHealth(samples=tuple(samples)))
+    return samples
 
 
 def repair(world: World, rng: random.Random) -> None:
