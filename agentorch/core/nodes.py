@@ -146,6 +146,7 @@ def empty_room(group: NodeGroup) -> Room | None:
 class Space:
     """The room that one pool finds for its workers, kept up to date while workers are put there.
 
+    A pool that may use any node leaves those last that other pools are bound to.
     `taken`: devices of workers now, wherever those are: two nodes may be one machine, and list the same GPUs.
     """
 
@@ -153,10 +154,14 @@ class Space:
         self.shape = spec.shape
         self.taken = taken
         self.rooms: dict[str, Room] = {}
-        self.best: list[tuple[tuple[bool, int, int], str]] = []
+        self.best: list[tuple[tuple[bool, bool, int, int], str]] = []
+        bound = {pool.spec.node_type for pool in facts.pools.values() if pool.spec.executor == spec.executor}
+        self.coveted = bound - {ANY_TYPE} if spec.node_type == ANY_TYPE else frozenset[str]()
+        self.types: dict[str, str] = {}
         for node in facts.nodes.values():
             if node.state is NodeState.up and may_use(node, spec):
                 self.rooms[node.id] = room_on(facts, node)
+                self.types[node.id] = node.type
                 self._offer(node.id)
 
     def place(self) -> tuple[str, tuple[str, ...]] | None:
@@ -177,7 +182,8 @@ class Space:
         room.devices = [one for one in room.devices if one.id not in self.taken]
         if room.fits(self.shape):
             gpus, cpu_milli = len(room.devices) - self.shape.gpus, room.cpu_milli - self.shape.cpu_milli
-            heappush(self.best, ((not room.workers, gpus, cpu_milli), name))
+            rank = (self.types[name] in self.coveted, not room.workers, gpus, cpu_milli)
+            heappush(self.best, (rank, name))
 
 
 def leavers(facts: Facts, pool: Pool, count: int) -> list[str]:

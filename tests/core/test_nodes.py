@@ -119,6 +119,15 @@ def test_a_pool_of_any_node_asks_for_none(cluster: Cluster) -> None:
 # -- growing
 
 
+def test_a_pool_of_any_node_leaves_those_last_that_others_are_bound_to(cluster: Cluster) -> None:
+    cluster.node("n1", cpus=2)
+    cluster.node("n2", cpus=2, kind="other")
+    cluster.report()
+    cluster.pool("bound", workers=0, min_workers=0, max_workers=1, cpus=2)
+    cluster.pool("any", workers=3, cpus=1, node_type="*")
+    assert list(cluster.placed("any").values()) == ["n2", "n2", "n1"]
+
+
 def test_nodes_are_asked_for_once_and_workers_come_with_them(cluster: Cluster) -> None:
     cluster.node("n1")
     cluster.report()

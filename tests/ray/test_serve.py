@@ -28,13 +28,6 @@ executor = "local"
 workers = 1
 cpus = 0.5
 memory = "64MB"
-[pools.there]
-executor = "ray"
-workers = 2
-cpus = 1
-memory = "64MB"
-price_usd_per_hour = 0
-labels = { rack = "one" }
 [pools.typed]
 executor = "ray"
 node_type = "b"
@@ -42,6 +35,13 @@ workers = 1
 cpus = 1
 memory = "64MB"
 price_usd_per_hour = 0
+[pools.there]
+executor = "ray"
+workers = 2
+cpus = 1
+memory = "64MB"
+price_usd_per_hour = 0
+labels = { rack = "one" }
 """
 
 
