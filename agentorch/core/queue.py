@@ -1,9 +1,9 @@
 """The queue: an index over the jobs that wait. Rebuildable from the facts; it carries no information of its own.
 
 Jobs stand in *lines*: same tier, tenant, size, ranks, constraints, cap and class of duration, so that if the head of a
-line does not fit, nobody in it does. A line is a heap by `order_key`, with lazy deletion. Within a tier the tenant with the
-least fair share goes first; within a tenant, the line whose head has the smallest key. Picking the next job is O(log n)
-in the jobs that wait. Jobs that may not start yet sleep by time or stand aside until their dependencies end.
+line does not fit, nobody in it does. A line is a heap by `order_key`, with lazy deletion. Within a tier the tenant with
+the least fair share goes first; within a tenant, the line whose head has the smallest key. Picking the next job is
+O(log n) in the jobs that wait. Jobs that may not start yet sleep by time or stand aside until their dependencies end.
 """
 
 from __future__ import annotations
@@ -81,7 +81,6 @@ class Line:
                 return entry
             heappop(heap)
         return None
-
 
     def in_order(self) -> Iterator[str]:
         """The ids of its jobs as they would go, found one by one: the first k cost O(k log k). It must not change."""
@@ -223,6 +222,10 @@ class Queue:
         streams.append(jobs[name] for name in self._aside)
         found = islice(merge(*streams, key=_submit_order), limit)
         return sorted(found, key=_submit_order)
+
+    def line_of(self, job: Job) -> Line | None:
+        """Where it stands; None when it may not start yet, or does not wait."""
+        return self._where.get(job.id)
 
     def lines(self) -> list[tuple[Job, int]]:
         """A job of each line, and how many stand in it."""

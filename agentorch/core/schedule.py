@@ -8,6 +8,7 @@ starves a big job, the first that waited too long gets a worker kept for it, or 
 
 from __future__ import annotations
 
+from collections import Counter
 from heapq import heapify, heappop, heapreplace
 
 from agentorch.core import fairshare, fit, gangs, money
@@ -49,6 +50,7 @@ class _Pass:
         self.aside: list[tuple[TenantLines, Line]] = []
         self.started = self.ranks = 0
         self.claimed: set[str] = set()  # pools for which a job that goes earlier waits already
+        self.passed: Counter[tuple[int, str]] = Counter()  # shapes passed over, by tier and tenant
         self.ring: list[Turns] = []
         for rank, tier in enumerate(turn.queue.tiers):
             for tenant, lines in tier.items():
@@ -56,6 +58,8 @@ class _Pass:
                 if entry is not None:
                     self.ring.append(entry)
         heapify(self.ring)
+        part = limits.BACKFILL_TOTAL // max(1, len(self.ring))
+        self.depth = min(limits.BACKFILL_DEPTH, max(limits.BACKFILL_LEAST, part))
 
     def entry(self, rank: int, tenant: str, lines: TenantLines) -> Turns | None:
         line = lines.first()
@@ -73,11 +77,12 @@ class _Pass:
 
     def run(self) -> int:
         ring = self.ring
-        while ring and self.ranks < limits.DISPATCH_PER_PASS and len(self.aside) < limits.BACKFILL_DEPTH:
+        while ring and self.ranks < limits.DISPATCH_PER_PASS:
             _, _, tenant, rank, line = ring[0]
             lines = self.turn.queue.tiers[rank][tenant]
-            self.try_head(lines, line)
-            entry = self.entry(rank, tenant, lines)
+            if not self.try_head(lines, line):
+                self.passed[rank, tenant] += 1
+            entry = self.entry(rank, tenant, lines) if self.passed[rank, tenant] < self.depth else None
             if entry is None:
                 heappop(ring)
             else:
@@ -86,7 +91,8 @@ class _Pass:
             lines.offer(line)
         return self.started
 
-    def try_head(self, lines: TenantLines, line: Line) -> None:
+    def try_head(self, lines: TenantLines, line: Line) -> bool:
+        """Start the head of the line, or put the line aside for this pass; returns whether it started."""
         job = self.head(line)
         obstacle = job_obstacle(self.facts, job, self.turn.now_ms)
         answer = obstacle if obstacle is not None else self.search.find_for_line(job, line)
@@ -94,12 +100,13 @@ class _Pass:
             start(self.turn, job, answer)
             self.started += 1
             self.ranks += len(answer)
-            return
+            return True
         if answer in (Reason.no_capacity, Reason.reserved):
             self.claim(job)
         while lines.first() is line:  # the same head may have been entered twice
             heappop(lines.heap)
         self.aside.append((lines, line))
+        return False
 
     def claim(self, job: Job) -> None:
         """Only the first that waits for a pool may have room kept there."""

@@ -33,6 +33,17 @@ def drain(world: World) -> list[str]:
     return order
 
 
+def test_shapes_that_fit_nowhere_keep_no_other_tenant_waiting() -> None:
+    world = World()
+    world.pool(workers=1)
+    for name in ("odd", "plain"):
+        world.tenant(name)
+    for number in range(limits.BACKFILL_DEPTH + 10):
+        world.submit("odd", cpus=100 + number)
+    job = world.submit("plain")
+    assert world.schedule() == [job]
+
+
 def test_tiers_then_priority_then_age(world: World) -> None:
     world.pool()
     batch = world.submit(tier=Tier.batch, priority=100)
