@@ -86,17 +86,17 @@ def at_once(shape: Resources, need: Resources) -> int:
     """How many times `need` an empty worker of this shape holds, at most `GANG_MAX`; 0 when it is too small."""
     if not could_fit(shape, need):
         return 0
-    return _times(shape.cpu_milli, shape.memory_bytes, shape.gpus, need)
+    return times(shape.cpu_milli, shape.memory_bytes, shape.gpus, need)
 
 
 def rooms(worker: Worker, need: Resources) -> int:
     """How many times `need` fits on the worker with what runs there now, at most `GANG_MAX`."""
     if not has_room(worker, need):
         return 0
-    return _times(worker.free_cpu_milli, worker.free_memory_bytes, len(worker.free_devices), need)
+    return times(worker.free_cpu_milli, worker.free_memory_bytes, len(worker.free_devices), need)
 
 
-def _times(cpu: int, memory: int, gpus: int, need: Resources) -> int:
+def times(cpu: int, memory: int, gpus: int, need: Resources) -> int:
     parts = ((cpu, need.cpu_milli), (memory, need.memory_bytes), (gpus, need.gpus))
     found = min((whole // part for whole, part in parts if part > 0), default=limits.GANG_MAX)
     return max(0, min(limits.GANG_MAX, found))
@@ -116,7 +116,7 @@ def rooms_over_time(facts: Facts, worker: Worker, need: Resources) -> list[tuple
     Ends of jobs that named no duration are unknown, and left out.
     """
     cpu, memory, gpus = worker.free_cpu_milli, worker.free_memory_bytes, len(worker.free_devices)
-    found = [(0, _times(cpu, memory, gpus, need))]
+    found = [(0, times(cpu, memory, gpus, need))]
     ends: list[tuple[int, int, Resources]] = []
     for name in worker.running:
         job = facts.jobs[name]
@@ -126,7 +126,7 @@ def rooms_over_time(facts: Facts, worker: Worker, need: Resources) -> list[tuple
             ends.append((end_ms, attempt.ranks_on(worker.id), attempt.resources))
     for end_ms, ranks, held in sorted(ends, key=lambda item: item[0]):
         cpu, memory, gpus = cpu + ranks * held.cpu_milli, memory + ranks * held.memory_bytes, gpus + ranks * held.gpus
-        found.append((end_ms, _times(cpu, memory, gpus, need)))
+        found.append((end_ms, times(cpu, memory, gpus, need)))
     return found
 
 

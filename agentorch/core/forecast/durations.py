@@ -13,6 +13,7 @@ beyond the longest run is unknown, and not answered. Work that has run for t is 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from agentorch.core.facts import Facts
@@ -32,7 +33,7 @@ class Expectation:
 
     def __init__(self, ordered: Sequence[int], runs: int, basis: str, ran_ms: int, most_ms: int | None) -> None:
         self._ordered = ordered
-        self._cut = any(run & 1 for run in ordered)
+        self._cut = 1 in map((1).__and__, ordered)
         self.runs = runs
         self.basis = basis  # in words
         self.ran_ms = ran_ms
@@ -48,6 +49,14 @@ class Expectation:
             return self.most_ms
         left_ms = (found >> 1) - self.ran_ms
         return left_ms if self.most_ms is None else min(left_ms, self.most_ms)
+
+    def after(self, ran_ms: int) -> Expectation | None:
+        """The same once it has run for that long, from those of these runs that were longer; None if too few were."""
+        longer = self._ordered[bisect_right(self._ordered, 2 * ran_ms + 1) :]
+        if len(longer) < LEAST_RUNS:
+            return None
+        most_ms = None if self.most_ms is None else max(0, self.most_ms - ran_ms)
+        return Expectation(longer, self.runs, self.basis, ran_ms, most_ms)
 
     def draw_ms(self, chance: int) -> int | None:
         """One of the run times, chosen by `chance` in 0 to 2**32 - 1; None = longer than is known.

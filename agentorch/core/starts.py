@@ -1,0 +1,395 @@
+"""When a job that waits will start: the line is run ahead over the ends that are expected.
+
+An approximation, and quick. `DRAWS` times a run time is drawn for everything that runs or goes first; of the starts
+that come of it the middle one is the median, and the last the 90 % quantile: of 9, the chance that the next is not
+later is 9 / (9 + 1). Where much goes first fewer draws are made, and the forecast says so. Order, fair share, quotas,
+sizes, gangs and kept room are as the scheduler has them. Left out are work and workers that are still to come, money,
+watts, and short work in the gaps before kept room is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from heapq import heapify, heappop, heappush, heapreplace
+from typing import NamedTuple
+
+import msgspec
+
+from agentorch.core import fairshare, fit
+from agentorch.core.facts import Facts
+from agentorch.core.forecast.durations import Expectation, expect
+from agentorch.core.forecast.memory import carried_ms, kinds, ran_ms
+from agentorch.core.placement import pool_obstacle
+from agentorch.core.queue import Line, order_key
+from agentorch.core.schedule import PATIENCE_MS
+from agentorch.core.state import State
+from agentorch.model import limits
+from agentorch.model.fleet import Worker
+from agentorch.model.jobs import ON_WORKER, TIER_RANK, Job, JobState, Reason, Resources, Tier
+
+DRAWS = 9
+#: The last of fewer is no 90 % quantile.
+LEAST_DRAWS = 4
+#: Every so many-th pass looks at every line, also for one that room must be kept for.
+KEEP_EVERY = 16
+#: Obstacles that may pass while the job waits: the pool counts.
+PASSING = frozenset({Reason.power})
+_MASK = 2**64 - 1
+
+
+class StartForecast(msgspec.Struct, frozen=True):
+    """Times from now on, in ms; None = unknown. `text` says what they rest on, or why there are none."""
+
+    text: str
+    start_p50_ms: int | None = None
+    start_p90_ms: int | None = None
+    end_p50_ms: int | None = None
+    end_p90_ms: int | None = None
+    stopped_early: bool = False  # after `FORECAST_STEPS`
+
+
+def foretell(state: State, job: Job, now_ms: int) -> StartForecast:
+    """When a job that is queued, or not submitted yet, starts and ends. Changes nothing; at most `FORECAST_STEPS`."""
+    if job.state is JobState.held:
+        return StartForecast("nobody knows how long it will be held")
+    if job.waiting_on:
+        return StartForecast("it waits for the end of other jobs first")
+    state.queue.wake(now_ms)
+    ahead = _Ahead(state, job, now_ms)
+    if not ahead.mine.seats:
+        return StartForecast("no worker of a pool that may take it now is big enough")
+    own = ahead.expectation(job)
+    starts: list[int | None] = []
+    ends: list[int | None] = []
+    steps = 0
+    for draw in range(DRAWS):
+        run = _Run(ahead, draw, limits.FORECAST_STEPS - steps)
+        start_ms = run.start_ms()
+        steps += run.steps
+        if run.steps > run.most_steps:
+            break
+        wait_ms = None if start_ms is None else max(start_ms, job.not_before_ms) - now_ms
+        lasts_ms = own.draw_ms(_chance(job.number, draw))
+        starts.append(wait_ms)
+        ends.append(None if wait_ms is None or lasts_ms is None else wait_ms + lasts_ms)
+    if not starts:
+        return StartForecast(_too_long(run.now_ms - now_ms), stopped_early=True)
+    starts, ends = _ordered(starts), _ordered(ends)
+    middle = len(starts) // 2
+    if starts[middle] is None:
+        return StartForecast(ahead.why_unknown())
+    early = len(starts) < DRAWS
+    text = "with what runs and waits now" + (f", from {len(starts)} of {DRAWS} looks ahead" if early else "")
+    if len(starts) < LEAST_DRAWS:
+        return StartForecast(text, starts[middle], None, ends[middle], None, early)
+    return StartForecast(text, starts[middle], starts[-1], ends[middle], ends[-1], early)
+
+
+def _ordered(times: list[int | None]) -> list[int | None]:
+    """Unknown ones, which are later than any that is known, last."""
+    return sorted(times, key=lambda at_ms: (at_ms is None, at_ms or 0))
+
+
+def _too_long(ahead_ms: int) -> str:
+    return f"too much goes first to look further than {ahead_ms // limits.SECOND_MS} s ahead: it starts later than that"
+
+
+def _chance(number: int, draw: int) -> int:
+    """0 to 2**32 - 1, always the same: the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+    mixed = (number * 0x9E3779B97F4A7C15 + (draw + 1) * 0xD1B54A32D192ED03) & _MASK
+    mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
+    mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB & _MASK
+    return (mixed ^ (mixed >> 31)) >> 32
+
+
+class _Next(NamedTuple):
+    """A job in a line, its place in its tenant's order, and how long it will run."""
+
+    job: Job
+    key: int
+    lasts: Expectation
+
+
+class _Waiting:
+    """A line of the queue, or a single job: who goes next there, and on which workers it may."""
+
+    __slots__ = ("among", "jobs", "need", "rank", "rest", "seats")
+
+    def __init__(self, rest: Iterator[_Next], need: Resources, rank: int, seats: list[int]) -> None:
+        self.rest = rest
+        self.jobs: list[_Next] = []
+        self.rank = rank  # of its tier, the standard one's if it waited for long
+        self.need = need
+        self.seats = seats
+        self.among = frozenset(seats)
+
+    def at(self, index: int) -> _Next | None:
+        while len(self.jobs) <= index:
+            found = next(self.rest, None)
+            if found is None:
+                return None
+            self.jobs.append(found)
+        return self.jobs[index]
+
+
+class _Ahead:
+    """What all runs share: who waits, what runs until when, which workers there are."""
+
+    def __init__(self, state: State, job: Job, now_ms: int) -> None:
+        self.facts: Facts = state.facts
+        self.now_ms = now_ms
+        self.job = job
+        self.workers: list[Worker] = [worker for worker in self.facts.workers.values() if fit.takes_work(worker)]
+        self.index = {worker.id: at for at, worker in enumerate(self.workers)}
+        self.known: dict[tuple[tuple[str, ...], int | None], Expectation] = {}
+        self.unknown = 0  # jobs that run, and for how long nobody knows
+        self.running = [found for name in self.facts.running if (found := self.runs(self.facts.jobs[name])) is not None]
+        tenants = [lines for tier in state.queue.tiers for lines in tier.values()]
+        lines = [line for tenant in tenants for line in tenant.lines.values() if line.head() is not None]
+        self.lines = [self.waiting(line) for line in lines]
+        own = state.queue.line_of(job)
+        if own is None:
+            self.lines.append(_Waiting(iter((self.following(job),)), job.resources, self.rank(job), self.seats(job)))
+        self.needs = [(line.need.cpu_milli, line.need.gpus) for line in self.lines]
+        self.mine = self.lines[-1 if own is None else lines.index(own)]
+
+    def waiting(self, line: Line) -> _Waiting:
+        first = self.facts.jobs[line.heap[0][2]]
+        jobs = (self.following(self.facts.jobs[name]) for name in line.in_order())
+        return _Waiting(jobs, first.resources, self.rank(first), self.seats(first))
+
+    def following(self, job: Job) -> _Next:
+        return _Next(job, order_key(job), self.expectation(job))
+
+    def rank(self, job: Job) -> int:
+        own = TIER_RANK[job.spec.tier]
+        patience_ms = PATIENCE_MS.get(own)
+        late = patience_ms is not None and job.queued_ms + patience_ms <= self.now_ms
+        return TIER_RANK[Tier.standard] if late else own
+
+    def seats(self, job: Job) -> list[int]:
+        """Workers of the pools that may take the job, the cheapest pool's first."""
+        pools = sorted(self.facts.pools.values(), key=fit.price_rank)
+        allowed = [pool for pool in pools if (pool_obstacle(self.facts, job, pool) or Reason.power) in PASSING]
+        found = [self.index[name] for pool in allowed for name in pool.workers if name in self.index]
+        return [at for at in found if fit.could_fit(self.workers[at].shape, job.resources)]
+
+    def expectation(self, job: Job) -> Expectation:
+        """Of a whole run. Jobs of one kind share it."""
+        carried = carried_ms(job) if job.state not in ON_WORKER else 0
+        if carried:
+            return expect(self.facts, job, carried)
+        key = kinds(job.tenant, job.spec, job.resources), job.spec.max_duration_ms
+        if key not in self.known:
+            self.known[key] = expect(self.facts, job)
+        return self.known[key]
+
+    def runs(self, job: Job) -> tuple[Job, Expectation, list[int]] | None:
+        """A job that runs, what is left of it, and the workers that it holds; None if none of them takes work."""
+        held = [self.index[one.worker] for one in job.attempts[-1].members if one.worker in self.index]
+        if not held:
+            return None
+        ran = ran_ms(job, self.now_ms)
+        left = self.expectation(job).after(ran) if job.spec.checkpoint is None else None
+        left = left or expect(self.facts, job, ran)
+        self.unknown += not left.runs and left.most_ms is None
+        return job, left, held
+
+    def why_unknown(self) -> str:
+        if self.unknown:
+            return f"{self.unknown} of the jobs that run have no history to tell when they end"
+        return "what goes first has no history to tell when it ends"
+
+
+class _Run:
+    """One draw: the line is run ahead until the job starts. Workers are indexes, room is three lists."""
+
+    def __init__(self, ahead: _Ahead, draw: int, most_steps: int) -> None:
+        self.ahead = ahead
+        self.draw = draw
+        self.most_steps = most_steps
+        self.steps = self.looks = 0
+        self.now_ms = ahead.now_ms
+        workers = ahead.workers
+        self.cpu = [worker.free_cpu_milli for worker in workers]
+        self.memory = [worker.free_memory_bytes for worker in workers]
+        self.gpus = [len(worker.free_devices) for worker in workers]
+        self.kept = [worker.reserved_for for worker in workers]
+        self.share = {name: tenant.usage for name, tenant in ahead.facts.tenants.items()}
+        self.count = {name: tenant.running for name, tenant in ahead.facts.tenants.items()}
+        self.place = [0] * len(ahead.lines)
+        self.ends: list[tuple[int, int, Job, Resources, list[int]]] = []
+        for job, left, held in ahead.running:
+            left_ms = left.draw_ms(_chance(job.number, draw))
+            if job.state is JobState.stopping:
+                left_ms = min(job.spec.grace_ms, left_ms if left_ms is not None else job.spec.grace_ms)
+            if left_ms is not None:
+                self.ends.append((self.now_ms + left_ms, job.number, job, job.attempts[-1].resources, held))
+        heapify(self.ends)
+
+    def start_ms(self) -> int | None:
+        """None: not before anything whose end is known."""
+        freed: list[int] | None = None  # None: all of them
+        while self.steps <= self.most_steps:
+            if self.look(freed):
+                return self.now_ms
+            if not self.ends:
+                return None
+            freed = self.end()
+        return None
+
+    def end(self) -> list[int] | None:
+        """What ends next gives back its room; returns where. Where a quota bound its tenant, room anywhere counts."""
+        self.now_ms, _, job, held, workers = heappop(self.ends)
+        for at in workers:
+            self.cpu[at] += held.cpu_milli
+            self.memory[at] += held.memory_bytes
+            self.gpus[at] += held.gpus
+        self.count[job.tenant] -= 1
+        most = self.ahead.facts.tenants[job.tenant].spec.max_running
+        return None if most is not None and self.count[job.tenant] == most - 1 else workers
+
+    def entry(self, at: int) -> tuple[int, float, str, int, int, int] | None:
+        line = self.ahead.lines[at]
+        following = line.at(self.place[at])
+        if following is None:
+            return None
+        job, key, _ = following
+        tenant = self.ahead.facts.tenants[job.tenant]
+        return line.rank, self.share[job.tenant] / tenant.spec.weight, job.tenant, key, job.number, at
+
+    def look(self, freed: list[int] | None) -> bool:
+        """One scheduling pass over the workers that have more room than before; whether the job has started."""
+        self.looks += 1
+        whole = freed is None or self.looks % KEEP_EVERY == 0
+        ring = [entry for at in self.hopeful(None if whole else freed) if (entry := self.entry(at)) is not None]
+        heapify(ring)
+        kept = not whole
+        moved: set[str] = set()  # tenants whose share is not what the ring says
+        while ring and self.steps <= self.most_steps:
+            at = ring[0][-1]
+            if ring[0][2] in moved:
+                fresh = self.entry(at)
+                if fresh is not None and fresh != ring[0]:
+                    heapreplace(ring, fresh)
+                    continue
+            line = self.ahead.lines[at]
+            job, _, lasts = line.jobs[self.place[at]]
+            found = self.find(job, line, freed)
+            if not found:
+                kept = kept or self.keep(job, line)
+                heappop(ring)
+                continue
+            self.start(job, lasts, line.need, found)
+            if job.id == self.ahead.job.id:
+                return True
+            moved.add(job.tenant)
+            self.place[at] += 1
+            following = self.entry(at)
+            if following is None:
+                heappop(ring)
+            else:
+                heapreplace(ring, following)
+            if kept and freed is not None and not any(self.cpu[one] for one in freed):
+                break
+        return False
+
+    def hopeful(self, freed: list[int] | None) -> Iterable[int]:
+        """Lines that may fit where room has come; all of them when `freed` is None."""
+        lines = self.ahead.lines
+        if freed is None:
+            return range(len(lines))
+        cpu, gpus = max(self.cpu[at] for at in freed), max(self.gpus[at] for at in freed)
+        self.steps += len(lines) // 8
+        return [
+            at for at, (need_cpu, need_gpus) in enumerate(self.ahead.needs) if need_cpu <= cpu and need_gpus <= gpus
+        ]
+
+    def find(self, job: Job, line: _Waiting, freed: list[int] | None) -> list[int]:
+        most = self.ahead.facts.tenants[job.tenant].spec.max_running
+        if most is not None and self.count[job.tenant] >= most:
+            self.steps += 1
+            return []
+        if job.spec.gang > 1:
+            return self.find_gang(job, line)
+        seats = line.seats if freed is None or len(freed) >= len(line.seats) else freed
+        self.steps += len(seats) + 1
+        best: tuple[int, int] | None = None
+        found: list[int] = []
+        for at in seats:
+            if at in line.among and self.fits(job, line.need, at):
+                left = (self.gpus[at] - line.need.gpus, self.cpu[at] - line.need.cpu_milli)
+                if best is None or left < best:
+                    best, found = left, [at]
+        return found
+
+    def fits(self, job: Job, need: Resources, at: int) -> bool:
+        return (
+            need.cpu_milli <= self.cpu[at]
+            and need.gpus <= self.gpus[at]
+            and need.memory_bytes <= self.memory[at]
+            and (not self.kept[at] or self.kept[at] == job.id)
+        )
+
+    def find_gang(self, job: Job, line: _Waiting) -> list[int]:
+        """Seats for all ranks in one pool, the first that are free."""
+        self.steps += len(line.seats) + 1
+        found: dict[str, list[int]] = {}
+        for at in line.seats:
+            if not self.fits(job, line.need, at):
+                continue
+            there = found.setdefault(self.ahead.workers[at].pool, [])
+            there += [at] * min(job.spec.gang - len(there), self.rooms(line.need, at))
+            if len(there) == job.spec.gang:
+                return there
+        return []
+
+    def rooms(self, need: Resources, at: int) -> int:
+        return fit.times(self.cpu[at], self.memory[at], self.gpus[at], need)
+
+    def start(self, job: Job, lasts: Expectation, need: Resources, workers: list[int]) -> None:
+        for at in workers:
+            self.cpu[at] -= need.cpu_milli
+            self.memory[at] -= need.memory_bytes
+            self.gpus[at] -= need.gpus
+        if self.kept[workers[0]]:
+            self.kept = ["" if name == job.id else name for name in self.kept]
+        self.count[job.tenant] += 1
+        lasts_ms = lasts.draw_ms(_chance(job.number, self.draw))
+        if lasts_ms is None:
+            return
+        heappush(self.ends, (self.now_ms + lasts_ms, job.number, job, need, workers))
+        billed_s = len(workers) * fairshare.units(need) * lasts_ms / 1000
+        self.share[job.tenant] += billed_s * fairshare.growth(self.ahead.facts, self.now_ms)
+
+    def keep(self, job: Job, line: _Waiting) -> bool:
+        """Room is kept for the first that waited too long, where it will be free first. Whether any is kept."""
+        if any(self.kept[at] for at in line.seats):
+            return True
+        if self.now_ms - job.queued_ms < limits.RESERVE_AFTER_MS:
+            return False
+        room = self.room_to_come(job.spec.gang, line)
+        wanted = job.spec.gang
+        for at in sorted(room, key=lambda one: -room[one]):
+            if wanted > 0 and room[at] > 0:
+                self.kept[at] = job.id
+                wanted -= room[at]
+        return True
+
+    def room_to_come(self, ranks: int, line: _Waiting) -> dict[int, int]:
+        """How often the line's size fits on each of its workers as soon as it fits so often on all of them."""
+        room = {at: self.rooms(line.need, at) for at in line.seats}
+        free = {at: (self.cpu[at], self.memory[at], self.gpus[at]) for at in line.seats}
+        there = sum(room.values())
+        self.steps += len(line.seats) + len(self.ends)
+        for _, _, _, held, workers in sorted(self.ends, key=lambda end: end[:2]):
+            if there >= ranks:
+                break
+            for at in line.among.intersection(workers):
+                count = workers.count(at)
+                cpu, memory, gpus = free[at]
+                free[at] = cpu + count * held.cpu_milli, memory + count * held.memory_bytes, gpus + count * held.gpus
+                there -= room[at]
+                room[at] = fit.times(*free[at], line.need)
+                there += room[at]
+        return room
