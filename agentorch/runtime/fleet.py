@@ -100,23 +100,25 @@ class Fleet:
         except (ExecutorError, OSError) as error:
             text = f"the nodes of {name} are not known just now: {error}"
             self._complain(name, text)
-            await self._told(name, cmd.DoubtNodes(executor=name, problem=text))
+            await self._told(cmd.DoubtNodes(executor=name, problem=text))
             return
         self._samples.absorb([sample for node in nodes for sample in node.samples])
         bare = tuple(msgspec.structs.replace(node, samples=()) for node in nodes)
-        if await self._told(name, cmd.ReportNodes(executor=name, nodes=bare)):
+        problem = await self._told(cmd.ReportNodes(executor=name, nodes=bare))
+        if not problem:
             self._problems.pop(name, None)
+        elif self._complain(name, f"some nodes can't be used: {problem}"):
+            with contextlib.suppress(Refused):  # full just now; the log has it
+                self._loop.take(cmd.RaiseAlert(code="nodes-refused", text=self._problems[name], by="runtime"))
 
-    async def _told(self, name: str, report: cmd.ReportNodes | cmd.DoubtNodes) -> bool:
-        """Whether the core took it. What did not fit just now is told at the next look."""
+    async def _told(self, report: cmd.ReportNodes | cmd.DoubtNodes) -> str | None:
+        """What the core says to it. What does not fit just now is told at the next look."""
         try:
-            await self._loop.ask(report)
+            answer: str | None = await self._loop.ask(report)
         except Refused as error:
-            if error.code != "overloaded" and self._complain(name, f"the nodes of {name} can't be used: {error}"):
-                with contextlib.suppress(Refused):  # full just now; the log has it
-                    self._loop.take(cmd.RaiseAlert(code="nodes-refused", text=self._problems[name], by="runtime"))
-            return False
-        return True
+            log.info("%s", error)  # full just now
+            return None
+        return answer
 
     def _complain(self, name: str, text: str) -> bool:
         """Log it unless it was said just before; whether it was not."""

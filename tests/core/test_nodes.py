@@ -10,7 +10,6 @@ import pytest
 
 from agentorch.core import fit
 from agentorch.core.instruct import Resize
-from agentorch.errors import Refused
 from agentorch.model import commands as cmd
 from agentorch.model import limits
 from agentorch.model.fleet import NodeState, WorkerState
@@ -63,13 +62,6 @@ def test_a_node_that_is_not_listed_is_in_doubt_and_then_gone(cluster: Cluster) -
     assert cluster.report() == ["WorkerRemoved", "NodeRemoved", "NodesWanted"]
 
 
-def test_a_node_of_two_executors_is_refused(cluster: Cluster) -> None:
-    cluster.node("n1")
-    cluster.report()
-    with pytest.raises(Refused, match="one of ray already"):
-        cluster.world.ask(cmd.ReportNodes(executor="slurm", nodes=(cluster.there["n1"],)))
-
-
 def test_workers_are_packed_on_as_few_nodes_as_hold_them(cluster: Cluster) -> None:
     for name in ("n1", "n2", "n3"):
         cluster.node(name)
@@ -85,16 +77,6 @@ def test_pools_share_nodes_and_never_a_device(cluster: Cluster) -> None:
     cluster.pool("any", workers=1, cpus=1, gpus=2, node_type="*")
     workers = cluster.world.facts.workers.values()
     assert sorted(device for worker in workers for device in worker.devices) == [f"GPU-n1-{at}" for at in range(4)]
-
-
-def test_two_nodes_on_one_machine_do_not_hand_out_its_gpus_twice(cluster: Cluster) -> None:
-    cluster.node("n1", gpus=2)
-    cluster.node("n2", gpus=2)
-    cluster.change("n2", devices=cluster.there["n1"].devices)
-    cluster.report()
-    cluster.pool("gpu", workers=4, cpus=1, gpus=1)
-    held = [device for worker in cluster.world.facts.workers.values() for device in worker.devices]
-    assert sorted(held) == ["GPU-n1-0", "GPU-n1-1"]
 
 
 def test_devices_are_of_the_model_and_size_that_the_pool_names(cluster: Cluster) -> None:
@@ -311,26 +293,6 @@ def test_a_lost_node_with_ten_jobs_requeues_each_once(cluster: Cluster) -> None:
     world.tick(2)
     assert sorted(world.schedule()) == sorted(jobs)
     assert all(world.job(job).attempts_made == 2 for job in jobs)
-
-
-def test_starts_on_a_node_that_has_just_vanished_pause_no_pool(cluster: Cluster) -> None:
-    world = cluster.world
-    cluster.pool(workers=8, cpus=1)
-    cluster.node("n1", cpus=8)
-    cluster.report()
-    jobs = [world.submit() for _ in range(8)]
-    assert world.schedule() == jobs
-    for job in jobs:
-        world.end(job, Cause.no_capacity, None)
-    assert cluster.world.facts.pools["cpu"].failed_starts == 1, "one incident"
-    world.tick(1)
-    assert len(world.schedule()) == 8
-    cluster.change("n1", state=NodeState.down)
-    cluster.report()
-    for job in jobs:
-        world.end(job, Cause.no_capacity, None)
-    assert cluster.world.facts.pools["cpu"].failed_starts == 1, "its node is why"
-    assert {world.job(job).retries_used for job in jobs} == {0}
 
 
 def test_a_node_that_is_not_listed_any_more_waits_for_the_ends_of_its_work(cluster: Cluster) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 from agentorch.core.decide.jobs import stop
 from agentorch.core.decide.provisioning import groups, provision, release
 from agentorch.core.facts import Facts
+from agentorch.core.health import LOCAL_NODE
 from agentorch.core.nodes import Space, lacking, room_on
 from agentorch.core.turn import Turn
-from agentorch.errors import Refused
 from agentorch.model import commands as cmd
 from agentorch.model import events as ev
 from agentorch.model import limits
@@ -21,28 +21,33 @@ from agentorch.model.jobs import Cause, Tier
 # -- what executors list
 
 
-def report_nodes(turn: Turn, command: cmd.ReportNodes) -> None:
-    """Record what changed; then workers follow.
+def report_nodes(turn: Turn, command: cmd.ReportNodes) -> str:
+    """Record what changed; then workers follow. Returns why some of these nodes can't be used; "" when all can.
 
     A node that was let go and is not listed any more is gone. Any other is in doubt for a while first, and then gone:
     at once when nothing runs there, else it is down until that has ended.
     """
     facts = turn.facts
-    for info in command.nodes:
-        known = facts.nodes.get(info.id)
-        if known is not None and known.executor != command.executor:
-            raise Refused("conflict", f"node {info.id!r} of {command.executor} is one of {known.executor} already")
-    for info in command.nodes:
+    taken = [info.id for info in command.nodes if _is_taken(facts, info.id, command.executor)]
+    nodes = [info for info in command.nodes if info.id not in taken]
+    for info in nodes:
         known = facts.nodes.get(info.id)
         if _is_news(known, info):
             turn.emit(_seen(turn, command.executor, info))
             _leave(turn, facts.nodes[info.id])
-    listed = {info.id for info in command.nodes}
+    listed = {info.id for info in nodes}
     for node in list(facts.nodes.values()):
         if node.executor == command.executor and node.id not in listed and node.state is not NodeState.down:
             _not_listed(turn, node)
     if turn.events:
         _follow(turn, command.executor)
+    return f"of {command.executor}, these have names that others have already: {', '.join(taken)}" if taken else ""
+
+
+def _is_taken(facts: Facts, node: str, executor: str) -> bool:
+    """Ids of nodes are unique over all executors, the fixed machine's too."""
+    known = facts.nodes.get(node)
+    return node == LOCAL_NODE or (known is not None and known.executor != executor)
 
 
 def doubt_nodes(turn: Turn, command: cmd.DoubtNodes) -> None:
