@@ -291,7 +291,6 @@ class Job(msgspec.Struct, gc=False, kw_only=True):
     progress_message: str = ""
     checkpoint_ms: int | None = None
     waiting_on: int = 0  # dependencies that have not ended yet
-    version: int = 0  # counts what makes queue entries stale
 
     @property
     def attempt(self) -> Attempt | None:
