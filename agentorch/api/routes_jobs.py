@@ -14,7 +14,8 @@ from agentorch.api.services import Services, caller_with, find_job, job_caller_w
 from agentorch.api.submitting import submit, submit_batch
 from agentorch.api.timeline import earliest_seq
 from agentorch.api.views.jobs import explain_document, job_document, plan_document
-from agentorch.core.plan import plan
+from agentorch.core.plan import plan, unsubmitted
+from agentorch.core.prospect import prospect
 from agentorch.errors import Refused
 from agentorch.model import limits
 from agentorch.model.commands import CancelJob, PatchJob, ReportProgress
@@ -90,7 +91,8 @@ async def submit_jobs(request: Request) -> Response:
 
 @router.post("/v1/jobs:plan", openapi_extra=_takes(JobRequest))
 async def plan_job(request: Request, caller: Writer) -> PlanDocument:
-    """What would become of this job: per pool whether it fits, what it costs, who goes first. Changes nothing."""
+    """What would become of this job: per pool whether it fits, what it costs, who goes first; and when it would start
+    and end. Changes nothing."""
     services = services_of(request)
     job = JobRequest.model_validate_json(await request.body())
     tenant = tenant_for(caller, job.tenant)
@@ -98,7 +100,9 @@ async def plan_job(request: Request, caller: Writer) -> PlanDocument:
     if tenant not in state.facts.tenants:
         raise Refused("invalid", f"there is no tenant {tenant!r}")
     now_ms = services.source.now_ms()
-    return plan_document(state.facts.seq, plan(state, tenant, job.to_spec(now_ms), now_ms))
+    spec = job.to_spec(now_ms)
+    ahead = prospect(state, unsubmitted(state, tenant, spec, now_ms), now_ms)
+    return plan_document(state.facts.seq, plan(state, tenant, spec, now_ms), ahead)
 
 
 @router.get("/v1/jobs")

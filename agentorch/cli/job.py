@@ -6,9 +6,9 @@ import json
 
 from agentorch.cli.common import Common, call
 from agentorch.cli.jobs import why_of
-from agentorch.cli.output import Printer, dollars, span, when
+from agentorch.cli.output import Printer, dollars, foretold, span, when
 from agentorch.client import Client
-from agentorch.schemas.documents import AttemptDocument, RankDocument
+from agentorch.schemas.documents import AttemptDocument, JobDocument, RankDocument
 
 
 def job(job_id: str, *, common: Common | None = None) -> int:
@@ -39,6 +39,7 @@ def job(job_id: str, *, common: Common | None = None) -> int:
             ("ended", when(found.ended_at)),
             ("waited", span(found.wait_s)),
             ("ran", span(found.run_s) if found.attempt else ""),
+            *_foretold(found),
             ("cost", dollars(found.cost_usd if found.cost_known else None)),
             ("energy", "" if found.energy_j is None else f"{found.energy_j:.0f} J"),
             ("progress", progress),
@@ -52,6 +53,18 @@ def job(job_id: str, *, common: Common | None = None) -> int:
         out.one(found, lines)
 
     return call(common, work)
+
+
+def _foretold(job: JobDocument) -> list[tuple[str, str]]:
+    if not job.predicted_text:
+        return []
+    starts = foretold(job.predicted_start_p50_s, job.predicted_start_p90_s)
+    return [
+        ("starts in", starts if job.state in ("queued", "held") else ""),
+        ("still runs", foretold(job.predicted_duration_p50_s, job.predicted_duration_p90_s)),
+        ("ends in", foretold(job.predicted_end_p50_s, job.predicted_end_p90_s)),
+        ("forecast", job.predicted_text),
+    ]
 
 
 def _ended(attempt: AttemptDocument | RankDocument) -> str:

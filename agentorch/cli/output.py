@@ -110,6 +110,13 @@ def span(seconds: float | None) -> str:
     return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"
 
 
+def foretold(middle_s: float | None, most_s: float | None, unknown: str = "unknown") -> str:
+    """A forecast: `about 2m03s, 90 %: 5m10s`."""
+    if middle_s is None:
+        return unknown
+    return f"about {span(middle_s)}" + ("" if most_s is None else f", 90 %: {span(most_s)}")
+
+
 def when(at: float | None) -> str:
     """Seconds since the epoch in the reader's zone; today's without the date."""
     if at is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agentorch.cli.common import Common, call
-from agentorch.cli.output import Printer, safe
+from agentorch.cli.output import Printer, foretold, safe
 from agentorch.client import Client
 from agentorch.schemas.documents import PredicateDocument
 
@@ -22,6 +22,9 @@ def why(job_id: str, *, common: Common | None = None) -> int:
         print(f"{found.job} is {found.state}; {safe(reason)}")
         if found.position is not None:
             print(f"{found.position} jobs go first")
+        if found.start_text:
+            starts = foretold(found.start_p50_s, found.start_p90_s, "nobody knows when")
+            print(f"expected to start in: {starts} ({safe(found.start_text)})")
         _checks(found.predicates, "")
         for pool in found.pools:
             print(f"{pool.pool}: {'could start here now' if pool.ok else 'not now'}")

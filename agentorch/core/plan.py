@@ -22,12 +22,11 @@ class Offer(msgspec.Struct, frozen=True):
     position: int  # jobs that would go first
 
 
-def plan(state: State, tenant: str, spec: JobSpec, now_ms: int) -> list[Offer]:
-    """An offer per pool, feasible ones first, then cheapest. `tenant` must exist. Changes nothing."""
-    facts = state.facts
-    job = Job(
+def unsubmitted(state: State, tenant: str, spec: JobSpec, now_ms: int) -> Job:
+    """The job that a submit would make now. `tenant` must exist."""
+    return Job(
         id="",
-        number=facts.next_job,
+        number=state.facts.next_job,
         tenant=tenant,
         spec=spec,
         submitted_ms=now_ms,
@@ -37,6 +36,12 @@ def plan(state: State, tenant: str, spec: JobSpec, now_ms: int) -> list[Offer]:
         not_before_ms=spec.not_before_ms,
         resources=spec.resources,
     )
+
+
+def plan(state: State, tenant: str, spec: JobSpec, now_ms: int) -> list[Offer]:
+    """An offer per pool, feasible ones first, then cheapest. `tenant` must exist. Changes nothing."""
+    facts = state.facts
+    job = unsubmitted(state, tenant, spec, now_ms)
     ahead = position(state, job)
     ahead = len(state.queue) if ahead is None else ahead
     offers = []

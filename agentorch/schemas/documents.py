@@ -89,6 +89,13 @@ class JobDocument(Document):
     constraints: dict[str, Any] = {}
     labels: dict[str, str] = {}
     depends_on: list[str] = []
+    predicted_start_p50_s: float | None = None  # only in the single-job document, from now on; None: unknown, or past
+    predicted_start_p90_s: float | None = None
+    predicted_end_p50_s: float | None = None
+    predicted_end_p90_s: float | None = None
+    predicted_duration_p50_s: float | None = None  # of what is still to run
+    predicted_duration_p90_s: float | None = None
+    predicted_text: str = ""  # what these rest on, or why they are unknown
     result: Any = None  # what its entry point returned; only in the single-job document
     spec: dict[str, Any] | None = None  # whole specification; only in the single-job document
 
@@ -165,6 +172,9 @@ class ExplainDocument(Document):
     state: str
     reason: ReasonDocument | None
     position: int | None = None  # jobs that go first, as the scheduler would order them now
+    start_p50_s: float | None = None  # when it is expected to start, from now on; None: unknown, or it does not wait
+    start_p90_s: float | None = None
+    start_text: str = ""  # what that rests on, or why it is unknown
     predicates: list[PredicateDocument]  # of the job itself
     pools: list[PoolExplanation]
 
@@ -185,8 +195,13 @@ class PlanDocument(Document):
     feasible: bool
     text: str
     offers: list[OfferDocument]
-    start_p50_s: float | None = None  # None: not predicted
+    start_p50_s: float | None = None  # from now on; None: unknown, and `forecast_text` says why
     start_p90_s: float | None = None
+    end_p50_s: float | None = None
+    end_p90_s: float | None = None
+    duration_p50_s: float | None = None
+    duration_p90_s: float | None = None
+    forecast_text: str = ""
 
 
 class DeviceDocument(Document):

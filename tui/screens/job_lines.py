@@ -66,6 +66,7 @@ def _facts(view: View, job: JobDocument, width: int) -> list[Line]:
         ("ran", words.duration(_ran_s(view, job))),
         ("cost", job_cost(job)),
     ]
+    facts += _foretold(job)
     if job.deadline_at is not None:
         left = job.deadline_at - view.now
         facts.append(
@@ -85,8 +86,26 @@ def _facts(view: View, job: JobDocument, width: int) -> list[Line]:
     if job.labels:
         facts.append(("labels", " ".join(f"{key}={value}" for key, value in job.labels.items())))
     lines = [line((fit(name, 11), "dim"), clip(text, width - 11)) for name, text in facts]
+    if job.predicted_text:
+        lines += [line(" " * 11, (row, "dim")) for row in wrap(plain(job.predicted_text), max(10, width - 11))]
     command = wrap(f"$ {job_command(job)}", width, hanging=2)
     return [*lines, [], *(line((row, "primary")) for row in command[:6])]
+
+
+def _foretold(job: JobDocument) -> list[tuple[str, str]]:
+    """What is expected of a job that has not ended; below, `predicted_text` says what that rests on."""
+    if not job.predicted_text:
+        return []
+    facts = [("ends in", _about(job.predicted_end_p50_s, job.predicted_end_p90_s))]
+    if job.state in ("queued", "held"):
+        facts.insert(0, ("starts in", _about(job.predicted_start_p50_s, job.predicted_start_p90_s)))
+    return facts
+
+
+def _about(middle_s: float | None, most_s: float | None) -> str:
+    if middle_s is None:
+        return words.UNKNOWN
+    return f"about {words.duration(middle_s)}" + ("" if most_s is None else f", 90 %: {words.duration(most_s)}")
 
 
 def _ran_s(view: View, job: JobDocument) -> float | None:

@@ -9,6 +9,7 @@ import msgspec
 from agentorch.core import fit
 from agentorch.core.explain import Check, explain, reason
 from agentorch.core.plan import Offer
+from agentorch.core.prospect import Prospect, prospect
 from agentorch.core.state import State
 from agentorch.model.jobs import WAITING, Attempt, Constraints, EntryPoint, Job, JobSpec, Rank, Resources
 from agentorch.model.units import seconds, seconds_or_none, usd, usd_or_none
@@ -26,8 +27,9 @@ from agentorch.schemas.documents import (
 
 
 def job_document(state: State, job: Job, now_ms: int, *, whole: bool = False) -> JobDocument:
-    """`whole` adds the full specification, and what an entry point returned."""
+    """`whole` adds the full specification, what an entry point returned, and what is to be expected of it."""
     found = reason(state, job, now_ms)
+    ahead = (prospect(state, job, now_ms) if whole else None) or _NOTHING
     attempt = job.attempt
     return JobDocument(
         id=job.id,
@@ -64,9 +66,26 @@ def job_document(state: State, job: Job, now_ms: int, *, whole: bool = False) ->
         constraints=constraints_document(job.spec.constraints),
         labels=job.spec.labels,
         depends_on=list(job.spec.depends_on),
+        predicted_start_p50_s=seconds_or_none(ahead.start_p50_ms),
+        predicted_start_p90_s=seconds_or_none(ahead.start_p90_ms),
+        predicted_end_p50_s=seconds_or_none(ahead.end_p50_ms),
+        predicted_end_p90_s=seconds_or_none(ahead.end_p90_ms),
+        predicted_duration_p50_s=seconds_or_none(ahead.duration_p50_ms),
+        predicted_duration_p90_s=seconds_or_none(ahead.duration_p90_ms),
+        predicted_text=forecast_text(ahead),
         result=msgspec.json.decode(attempt.result) if whole and attempt is not None and attempt.result else None,
         spec=msgspec.to_builtins(job.spec) if whole else None,
     )
+
+
+#: Of a job that has ended nothing is to be expected.
+_NOTHING = Prospect(None, None, "")
+
+
+def forecast_text(ahead: Prospect) -> str:
+    """What a forecast rests on, or why there is none: of the start, then of the run time."""
+    parts = (("start", ahead.start_text), ("run time", ahead.duration_text))
+    return "; ".join(f"{name}: {text}" for name, text in parts if text)
 
 
 def submitted_document(job_id: str, tenant: str, spec: JobSpec, now_ms: int) -> dict[str, Any]:
@@ -202,11 +221,15 @@ def _predicates(checks: list[Check]) -> list[PredicateDocument]:
 
 def explain_document(state: State, job: Job, now_ms: int) -> ExplainDocument:
     found = explain(state, job, now_ms)
+    ahead = (prospect(state, job, now_ms) if job.state in WAITING else None) or _NOTHING
     return ExplainDocument(
         job=job.id,
         state=job.state,
         reason=None if found.reason is None else ReasonDocument(code=found.reason[0], text=found.reason[1]),
         position=found.position,
+        start_p50_s=seconds_or_none(ahead.start_p50_ms),
+        start_p90_s=seconds_or_none(ahead.start_p90_ms),
+        start_text=ahead.start_text,
         predicates=_predicates(found.checks),
         pools=[
             PoolExplanation(pool=name, ok=all(check.ok for check in checks), predicates=_predicates(checks))
@@ -215,7 +238,8 @@ def explain_document(state: State, job: Job, now_ms: int) -> ExplainDocument:
     )
 
 
-def plan_document(seq: int, offers: list[Offer]) -> PlanDocument:
+def plan_document(seq: int, offers: list[Offer], ahead: Prospect | None) -> PlanDocument:
+    ahead = ahead or _NOTHING
     feasible = [offer for offer in offers if offer.feasible]
     if not offers:
         text = "there is no pool"
@@ -228,6 +252,13 @@ def plan_document(seq: int, offers: list[Offer]) -> PlanDocument:
         seq=seq,
         feasible=bool(feasible),
         text=text,
+        start_p50_s=seconds_or_none(ahead.start_p50_ms),
+        start_p90_s=seconds_or_none(ahead.start_p90_ms),
+        end_p50_s=seconds_or_none(ahead.end_p50_ms),
+        end_p90_s=seconds_or_none(ahead.end_p90_ms),
+        duration_p50_s=seconds_or_none(ahead.duration_p50_ms),
+        duration_p90_s=seconds_or_none(ahead.duration_p90_ms),
+        forecast_text=forecast_text(ahead),
         offers=[
             OfferDocument(
                 pool=offer.pool,
