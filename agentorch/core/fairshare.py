@@ -40,13 +40,17 @@ def advance(facts: Facts, need: Resources, at_ms: int, ranks: int = 1) -> float:
 
 def settlement(facts: Facts, attempt: Attempt, ended_ms: int) -> float:
     """What an end adds to what its start was charged: negative for work shorter than the advance."""
-    ran_ms = max(0, ended_ms - attempt.ordered_ms)
-    ranks = len(attempt.ranks) or 1
-    advanced = advance(facts, attempt.resources, attempt.ordered_ms, ranks)
+    return settled(facts, attempt.resources, attempt.ordered_ms, ended_ms, len(attempt.ranks) or 1)
+
+
+def settled(facts: Facts, need: Resources, started_ms: int, ended_ms: int, ranks: int = 1) -> float:
+    """As `settlement`, of so many ranks that hold `need` each."""
+    ran_ms = max(0, ended_ms - started_ms)
+    advanced = advance(facts, need, started_ms, ranks)
     if not ran_ms:
         return -advanced
-    middle_ms = attempt.ordered_ms + ran_ms // 2
-    return ranks * units(attempt.resources) * ran_ms / 1000 * growth(facts, middle_ms) - advanced
+    middle_ms = started_ms + ran_ms // 2
+    return ranks * units(need) * ran_ms / 1000 * growth(facts, middle_ms) - advanced
 
 
 def share(tenant: Tenant) -> float:

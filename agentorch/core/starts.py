@@ -9,31 +9,24 @@ watts, and short work in the gaps before kept room is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import NamedTuple
 
 import msgspec
 
 from agentorch.core import fairshare, fit
-from agentorch.core.facts import Facts
-from agentorch.core.forecast.durations import Expectation, expect
-from agentorch.core.forecast.memory import carried_ms, kinds, ran_ms
-from agentorch.core.placement import pool_obstacle
-from agentorch.core.queue import Line, order_key
-from agentorch.core.schedule import PATIENCE_MS
+from agentorch.core.ahead import Ahead, Waiting
+from agentorch.core.forecast.durations import Expectation
 from agentorch.core.state import State
 from agentorch.model import limits
-from agentorch.model.fleet import Worker
-from agentorch.model.jobs import ON_WORKER, TIER_RANK, Job, JobState, Reason, Resources, Tier
+from agentorch.model.jobs import Job, JobState, Resources
 
 DRAWS = 9
 #: The last of fewer is no 90 % quantile.
 LEAST_DRAWS = 4
-#: Every so many-th pass looks at every line, also for one that room must be kept for.
+#: With more lines than this, only every so many-th pass looks whether room must be kept for one.
 KEEP_EVERY = 16
-#: Obstacles that may pass while the job waits: the pool counts.
-PASSING = frozenset({Reason.power})
 _MASK = 2**64 - 1
 
 
@@ -55,7 +48,7 @@ def foretell(state: State, job: Job, now_ms: int) -> StartForecast:
     if job.waiting_on:
         return StartForecast("it waits for the end of other jobs first")
     state.queue.wake(now_ms)
-    ahead = _Ahead(state, job, now_ms)
+    ahead = Ahead(state, job, now_ms)
     if not ahead.mine.seats:
         return StartForecast("no worker of a pool that may take it now is big enough")
     own = ahead.expectation(job)
@@ -102,109 +95,21 @@ def _chance(number: int, draw: int) -> int:
     return (mixed ^ (mixed >> 31)) >> 32
 
 
-class _Next(NamedTuple):
-    """A job in a line, its place in its tenant's order, and how long it will run."""
+class _End(NamedTuple):
+    """Of a job that runs. Numbers differ, so that ends compare by them at the latest."""
 
+    at_ms: int
+    number: int
     job: Job
-    key: int
-    lasts: Expectation
-
-
-class _Waiting:
-    """A line of the queue, or a single job: who goes next there, and on which workers it may."""
-
-    __slots__ = ("among", "jobs", "need", "rank", "rest", "seats")
-
-    def __init__(self, rest: Iterator[_Next], need: Resources, rank: int, seats: list[int]) -> None:
-        self.rest = rest
-        self.jobs: list[_Next] = []
-        self.rank = rank  # of its tier, the standard one's if it waited for long
-        self.need = need
-        self.seats = seats
-        self.among = frozenset(seats)
-
-    def at(self, index: int) -> _Next | None:
-        while len(self.jobs) <= index:
-            found = next(self.rest, None)
-            if found is None:
-                return None
-            self.jobs.append(found)
-        return self.jobs[index]
-
-
-class _Ahead:
-    """What all runs share: who waits, what runs until when, which workers there are."""
-
-    def __init__(self, state: State, job: Job, now_ms: int) -> None:
-        self.facts: Facts = state.facts
-        self.now_ms = now_ms
-        self.job = job
-        self.workers: list[Worker] = [worker for worker in self.facts.workers.values() if fit.takes_work(worker)]
-        self.index = {worker.id: at for at, worker in enumerate(self.workers)}
-        self.known: dict[tuple[tuple[str, ...], int | None], Expectation] = {}
-        self.unknown = 0  # jobs that run, and for how long nobody knows
-        self.running = [found for name in self.facts.running if (found := self.runs(self.facts.jobs[name])) is not None]
-        tenants = [lines for tier in state.queue.tiers for lines in tier.values()]
-        lines = [line for tenant in tenants for line in tenant.lines.values() if line.head() is not None]
-        self.lines = [self.waiting(line) for line in lines]
-        own = state.queue.line_of(job)
-        if own is None:
-            self.lines.append(_Waiting(iter((self.following(job),)), job.resources, self.rank(job), self.seats(job)))
-        self.needs = [(line.need.cpu_milli, line.need.gpus) for line in self.lines]
-        self.mine = self.lines[-1 if own is None else lines.index(own)]
-
-    def waiting(self, line: Line) -> _Waiting:
-        first = self.facts.jobs[line.heap[0][2]]
-        jobs = (self.following(self.facts.jobs[name]) for name in line.in_order())
-        return _Waiting(jobs, first.resources, self.rank(first), self.seats(first))
-
-    def following(self, job: Job) -> _Next:
-        return _Next(job, order_key(job), self.expectation(job))
-
-    def rank(self, job: Job) -> int:
-        own = TIER_RANK[job.spec.tier]
-        patience_ms = PATIENCE_MS.get(own)
-        late = patience_ms is not None and job.queued_ms + patience_ms <= self.now_ms
-        return TIER_RANK[Tier.standard] if late else own
-
-    def seats(self, job: Job) -> list[int]:
-        """Workers of the pools that may take the job, the cheapest pool's first."""
-        pools = sorted(self.facts.pools.values(), key=fit.price_rank)
-        allowed = [pool for pool in pools if (pool_obstacle(self.facts, job, pool) or Reason.power) in PASSING]
-        found = [self.index[name] for pool in allowed for name in pool.workers if name in self.index]
-        return [at for at in found if fit.could_fit(self.workers[at].shape, job.resources)]
-
-    def expectation(self, job: Job) -> Expectation:
-        """Of a whole run. Jobs of one kind share it."""
-        carried = carried_ms(job) if job.state not in ON_WORKER else 0
-        if carried:
-            return expect(self.facts, job, carried)
-        key = kinds(job.tenant, job.spec, job.resources), job.spec.max_duration_ms
-        if key not in self.known:
-            self.known[key] = expect(self.facts, job)
-        return self.known[key]
-
-    def runs(self, job: Job) -> tuple[Job, Expectation, list[int]] | None:
-        """A job that runs, what is left of it, and the workers that it holds; None if none of them takes work."""
-        held = [self.index[one.worker] for one in job.attempts[-1].members if one.worker in self.index]
-        if not held:
-            return None
-        ran = ran_ms(job, self.now_ms)
-        left = self.expectation(job).after(ran) if job.spec.checkpoint is None else None
-        left = left or expect(self.facts, job, ran)
-        self.unknown += not left.runs and left.most_ms is None
-        return job, left, held
-
-    def why_unknown(self) -> str:
-        if self.unknown:
-            return f"{self.unknown} of the jobs that run have no history to tell when they end"
-        return "what goes first has no history to tell when it ends"
+    held: Resources
+    workers: list[int]
+    started_ms: int
 
 
 class _Run:
     """One draw: the line is run ahead until the job starts. Workers are indexes, room is three lists."""
 
-    def __init__(self, ahead: _Ahead, draw: int, most_steps: int) -> None:
+    def __init__(self, ahead: Ahead, draw: int, most_steps: int) -> None:
         self.ahead = ahead
         self.draw = draw
         self.most_steps = most_steps
@@ -218,13 +123,16 @@ class _Run:
         self.share = {name: tenant.usage for name, tenant in ahead.facts.tenants.items()}
         self.count = {name: tenant.running for name, tenant in ahead.facts.tenants.items()}
         self.place = [0] * len(ahead.lines)
-        self.ends: list[tuple[int, int, Job, Resources, list[int]]] = []
+        self.ends: list[_End] = []
         for job, left, held in ahead.running:
             left_ms = left.draw_ms(_chance(job.number, draw))
             if job.state is JobState.stopping:
                 left_ms = min(job.spec.grace_ms, left_ms if left_ms is not None else job.spec.grace_ms)
             if left_ms is not None:
-                self.ends.append((self.now_ms + left_ms, job.number, job, job.attempts[-1].resources, held))
+                attempt = job.attempts[-1]
+                self.ends.append(
+                    _End(self.now_ms + left_ms, job.number, job, attempt.resources, held, attempt.ordered_ms)
+                )
         heapify(self.ends)
 
     def start_ms(self) -> int | None:
@@ -240,12 +148,13 @@ class _Run:
 
     def end(self) -> list[int] | None:
         """What ends next gives back its room; returns where. Where a quota bound its tenant, room anywhere counts."""
-        self.now_ms, _, job, held, workers = heappop(self.ends)
+        self.now_ms, _, job, held, workers, started_ms = heappop(self.ends)
         for at in workers:
             self.cpu[at] += held.cpu_milli
             self.memory[at] += held.memory_bytes
             self.gpus[at] += held.gpus
         self.count[job.tenant] -= 1
+        self.charge(job, fairshare.settled(self.ahead.facts, held, started_ms, self.now_ms, len(workers)))
         most = self.ahead.facts.tenants[job.tenant].spec.max_running
         return None if most is not None and self.count[job.tenant] == most - 1 else workers
 
@@ -261,7 +170,7 @@ class _Run:
     def look(self, freed: list[int] | None) -> bool:
         """One scheduling pass over the workers that have more room than before; whether the job has started."""
         self.looks += 1
-        whole = freed is None or self.looks % KEEP_EVERY == 0
+        whole = freed is None or len(self.ahead.lines) <= KEEP_EVERY or self.looks % KEEP_EVERY == 0
         ring = [entry for at in self.hopeful(None if whole else freed) if (entry := self.entry(at)) is not None]
         heapify(ring)
         kept = not whole
@@ -305,7 +214,7 @@ class _Run:
             at for at, (need_cpu, need_gpus) in enumerate(self.ahead.needs) if need_cpu <= cpu and need_gpus <= gpus
         ]
 
-    def find(self, job: Job, line: _Waiting, freed: list[int] | None) -> list[int]:
+    def find(self, job: Job, line: Waiting, freed: list[int] | None) -> list[int]:
         most = self.ahead.facts.tenants[job.tenant].spec.max_running
         if most is not None and self.count[job.tenant] >= most:
             self.steps += 1
@@ -331,7 +240,7 @@ class _Run:
             and (not self.kept[at] or self.kept[at] == job.id)
         )
 
-    def find_gang(self, job: Job, line: _Waiting) -> list[int]:
+    def find_gang(self, job: Job, line: Waiting) -> list[int]:
         """Seats for all ranks in one pool, the first that are free."""
         self.steps += len(line.seats) + 1
         found: dict[str, list[int]] = {}
@@ -355,14 +264,15 @@ class _Run:
         if self.kept[workers[0]]:
             self.kept = ["" if name == job.id else name for name in self.kept]
         self.count[job.tenant] += 1
+        self.charge(job, fairshare.advance(self.ahead.facts, need, self.now_ms, len(workers)))
         lasts_ms = lasts.draw_ms(_chance(job.number, self.draw))
-        if lasts_ms is None:
-            return
-        heappush(self.ends, (self.now_ms + lasts_ms, job.number, job, need, workers))
-        billed_s = len(workers) * fairshare.units(need) * lasts_ms / 1000
-        self.share[job.tenant] += billed_s * fairshare.growth(self.ahead.facts, self.now_ms)
+        if lasts_ms is not None:
+            heappush(self.ends, _End(self.now_ms + lasts_ms, job.number, job, need, workers, self.now_ms))
 
-    def keep(self, job: Job, line: _Waiting) -> bool:
+    def charge(self, job: Job, amount: float) -> None:
+        self.share[job.tenant] = max(0.0, self.share[job.tenant] + amount)
+
+    def keep(self, job: Job, line: Waiting) -> bool:
         """Room is kept for the first that waited too long, where it will be free first. Whether any is kept."""
         if any(self.kept[at] for at in line.seats):
             return True
@@ -376,17 +286,18 @@ class _Run:
                 wanted -= room[at]
         return True
 
-    def room_to_come(self, ranks: int, line: _Waiting) -> dict[int, int]:
+    def room_to_come(self, ranks: int, line: Waiting) -> dict[int, int]:
         """How often the line's size fits on each of its workers as soon as it fits so often on all of them."""
         room = {at: self.rooms(line.need, at) for at in line.seats}
         free = {at: (self.cpu[at], self.memory[at], self.gpus[at]) for at in line.seats}
         there = sum(room.values())
         self.steps += len(line.seats) + len(self.ends)
-        for _, _, _, held, workers in sorted(self.ends, key=lambda end: end[:2]):
+        for end in sorted(self.ends):
             if there >= ranks:
                 break
-            for at in line.among.intersection(workers):
-                count = workers.count(at)
+            held = end.held
+            for at in line.among.intersection(end.workers):
+                count = end.workers.count(at)
                 cpu, memory, gpus = free[at]
                 free[at] = cpu + count * held.cpu_milli, memory + count * held.memory_bytes, gpus + count * held.gpus
                 there -= room[at]

@@ -109,16 +109,18 @@ def expect_kinds(facts: Facts, of: Sequence[str], ran_ms: int = 0, most_ms: int 
     pooled: list[int] = []
     known = 0  # a coarser kind holds the same runs again, so that many are known as the largest holds
     basis = EVERYTHING
+    finer: Sequence[int] = ()
     for kind in of:
         found: Sequence[int] = facts.runs.get(kind, ())
         if ran_ms:
             found = [run for run in found if run > longer]
         if not pooled:
             pooled += found
-        else:
+        elif found != finer:  # the same runs tell nothing more
             pooled += found[-max(LEAST_RUNS - len(pooled), len(pooled) // LENT_SHARE) :]
         if known < LEAST_RUNS and len(found) > known:
             known, basis = len(found), kind
+        finer = found
     if known < LEAST_RUNS:
         return Expectation((), 0, _unknown(known, ran_ms, most_ms), ran_ms, most_ms)
     pooled.sort()

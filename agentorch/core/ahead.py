@@ -1,0 +1,119 @@
+"""What a look ahead rests on: who waits in which line, what runs for how much longer, which workers there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from agentorch.core import fit
+from agentorch.core.facts import Facts
+from agentorch.core.forecast.durations import Expectation, expect
+from agentorch.core.forecast.memory import carried_ms, kinds, ran_ms
+from agentorch.core.placement import pool_obstacle
+from agentorch.core.queue import Line, order_key
+from agentorch.core.schedule import PATIENCE_MS
+from agentorch.core.state import State
+from agentorch.model.fleet import Worker
+from agentorch.model.jobs import ON_WORKER, TIER_RANK, Job, Reason, Resources, Tier
+
+#: Obstacles that may pass while the job waits: the pool counts.
+PASSING = frozenset({Reason.power})
+
+
+class Next(NamedTuple):
+    """A job in a line, its place in its tenant's order, and how long it will run."""
+
+    job: Job
+    key: int
+    lasts: Expectation
+
+
+class Waiting:
+    """A line of the queue, or a single job: who goes next there, and on which workers it may."""
+
+    __slots__ = ("among", "jobs", "need", "rank", "rest", "seats")
+
+    def __init__(self, rest: Iterator[Next], need: Resources, rank: int, seats: list[int]) -> None:
+        self.rest = rest
+        self.jobs: list[Next] = []
+        self.rank = rank  # of its tier, the standard one's if it waited for long
+        self.need = need
+        self.seats = seats
+        self.among = frozenset(seats)
+
+    def at(self, index: int) -> Next | None:
+        while len(self.jobs) <= index:
+            found = next(self.rest, None)
+            if found is None:
+                return None
+            self.jobs.append(found)
+        return self.jobs[index]
+
+
+class Ahead:
+    """What all runs share: who waits, what runs until when, which workers there are."""
+
+    def __init__(self, state: State, job: Job, now_ms: int) -> None:
+        self.facts: Facts = state.facts
+        self.now_ms = now_ms
+        self.job = job
+        self.workers: list[Worker] = [worker for worker in self.facts.workers.values() if fit.takes_work(worker)]
+        self.index = {worker.id: at for at, worker in enumerate(self.workers)}
+        self.known: dict[tuple[tuple[str, ...], int | None], Expectation] = {}
+        self.unknown = 0  # jobs that run, and for how long nobody knows
+        self.running = [found for name in self.facts.running if (found := self.runs(self.facts.jobs[name])) is not None]
+        tenants = [lines for tier in state.queue.tiers for lines in tier.values()]
+        lines = [line for tenant in tenants for line in tenant.lines.values() if line.head() is not None]
+        self.lines = [self.waiting(line) for line in lines]
+        own = state.queue.line_of(job)
+        if own is None:
+            self.lines.append(Waiting(iter((self.following(job),)), job.resources, self.rank(job), self.seats(job)))
+        self.needs = [(line.need.cpu_milli, line.need.gpus) for line in self.lines]
+        self.mine = self.lines[-1 if own is None else lines.index(own)]
+
+    def waiting(self, line: Line) -> Waiting:
+        first = self.facts.jobs[line.heap[0][2]]
+        jobs = (self.following(self.facts.jobs[name]) for name in line.in_order())
+        return Waiting(jobs, first.resources, self.rank(first), self.seats(first))
+
+    def following(self, job: Job) -> Next:
+        return Next(job, order_key(job), self.expectation(job))
+
+    def rank(self, job: Job) -> int:
+        own = TIER_RANK[job.spec.tier]
+        patience_ms = PATIENCE_MS.get(own)
+        late = patience_ms is not None and job.queued_ms + patience_ms <= self.now_ms
+        return TIER_RANK[Tier.standard] if late else own
+
+    def seats(self, job: Job) -> list[int]:
+        """Workers of the pools that may take the job, the cheapest pool's first."""
+        pools = sorted(self.facts.pools.values(), key=fit.price_rank)
+        allowed = [pool for pool in pools if (pool_obstacle(self.facts, job, pool) or Reason.power) in PASSING]
+        found = [self.index[name] for pool in allowed for name in pool.workers if name in self.index]
+        return [at for at in found if fit.could_fit(self.workers[at].shape, job.resources)]
+
+    def expectation(self, job: Job) -> Expectation:
+        """Of a whole run. Jobs of one kind share it."""
+        carried = carried_ms(job) if job.state not in ON_WORKER else 0
+        if carried:
+            return expect(self.facts, job, carried)
+        key = kinds(job.tenant, job.spec, job.resources), job.spec.max_duration_ms
+        if key not in self.known:
+            self.known[key] = expect(self.facts, job)
+        return self.known[key]
+
+    def runs(self, job: Job) -> tuple[Job, Expectation, list[int]] | None:
+        """A job that runs, what is left of it, and the workers that it holds; None if none of them takes work."""
+        held = [self.index[one.worker] for one in job.attempts[-1].members if one.worker in self.index]
+        if not held:
+            return None
+        ran = ran_ms(job, self.now_ms)
+        left = self.expectation(job).after(ran) if job.spec.checkpoint is None else None
+        left = left or expect(self.facts, job, ran)
+        self.unknown += not left.runs and left.most_ms is None
+        return job, left, held
+
+    def why_unknown(self) -> str:
+        if self.unknown:
+            return f"{self.unknown} of the jobs that run have no history to tell when they end"
+        return "what goes first has no history to tell when it ends"
