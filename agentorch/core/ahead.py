@@ -14,7 +14,7 @@ from agentorch.core.queue import Line, order_key
 from agentorch.core.schedule import PATIENCE_MS
 from agentorch.core.state import State
 from agentorch.model.fleet import Worker
-from agentorch.model.jobs import ON_WORKER, TIER_RANK, Job, Reason, Resources, Tier
+from agentorch.model.jobs import ON_WORKER, TIER_RANK, Job, Reason, Tier
 
 #: Obstacles that may pass while the job waits: the pool counts.
 PASSING = frozenset({Reason.power})
@@ -31,13 +31,16 @@ class Next(NamedTuple):
 class Waiting:
     """A line of the queue, or a single job: who goes next there, and on which workers it may."""
 
-    __slots__ = ("among", "jobs", "need", "rank", "rest", "seats")
+    __slots__ = ("among", "gang", "jobs", "need", "passable", "rank", "rest", "seats", "tenant")
 
-    def __init__(self, rest: Iterator[Next], need: Resources, rank: int, seats: list[int]) -> None:
+    def __init__(self, first: Job, rest: Iterator[Next], rank: int, seats: list[int]) -> None:
         self.rest = rest
         self.jobs: list[Next] = []
         self.rank = rank  # of its tier, the standard one's if it waited for long
-        self.need = need
+        self.tenant = first.tenant
+        self.need = first.resources
+        self.gang = first.spec.gang
+        self.passable = True  # smaller work may pass it by for ever, unless room is kept for it
         self.seats = seats
         self.among = frozenset(seats)
 
@@ -67,14 +70,21 @@ class Ahead:
         self.lines = [self.waiting(line) for line in lines]
         own = state.queue.line_of(job)
         if own is None:
-            self.lines.append(Waiting(iter((self.following(job),)), job.resources, self.rank(job), self.seats(job)))
+            self.lines.append(Waiting(job, iter((self.following(job),)), self.rank(job), self.seats(job)))
         self.needs = [(line.need.cpu_milli, line.need.gpus) for line in self.lines]
+        parts = [(line.need.cpu_milli, line.need.memory_bytes, line.need.gpus) for line in self.lines]
+        least = tuple(min(sizes) for sizes in zip(*parts, strict=True))
+        for line, part in zip(self.lines, parts, strict=True):
+            line.passable = line.gang > 1 or part != least
+        self.lines_of: dict[str, list[int]] = {}
+        for at, line in enumerate(self.lines):
+            self.lines_of.setdefault(line.tenant, []).append(at)
         self.mine = self.lines[-1 if own is None else lines.index(own)]
 
     def waiting(self, line: Line) -> Waiting:
         first = self.facts.jobs[line.heap[0][2]]
         jobs = (self.following(self.facts.jobs[name]) for name in line.in_order())
-        return Waiting(jobs, first.resources, self.rank(first), self.seats(first))
+        return Waiting(first, jobs, self.rank(first), self.seats(first))
 
     def following(self, job: Job) -> Next:
         return Next(job, order_key(job), self.expectation(job))

@@ -27,6 +27,8 @@ DRAWS = 9
 LEAST_DRAWS = 4
 #: With more lines than this, only every so many-th pass looks whether room must be kept for one.
 KEEP_EVERY = 16
+#: For it and for the end that follows.
+STEPS_OF_A_START = 6
 _MASK = 2**64 - 1
 
 
@@ -95,6 +97,10 @@ def _chance(number: int, draw: int) -> int:
     return (mixed ^ (mixed >> 31)) >> 32
 
 
+#: Who goes first: tier, share, tenant, the job's place in its tenant's order, its number; and its line.
+_Entry = tuple[int, float, str, int, int, int]
+
+
 class _End(NamedTuple):
     """Of a job that runs. Numbers differ, so that ends compare by them at the latest."""
 
@@ -107,7 +113,10 @@ class _End(NamedTuple):
 
 
 class _Run:
-    """One draw: the line is run ahead until the job starts. Workers are indexes, room is three lists."""
+    """One draw: the line is run ahead until the job starts. Workers are indexes, room is three lists.
+
+    A step is what takes about a microsecond.
+    """
 
     def __init__(self, ahead: Ahead, draw: int, most_steps: int) -> None:
         self.ahead = ahead
@@ -123,6 +132,7 @@ class _Run:
         self.share = {name: tenant.usage for name, tenant in ahead.facts.tenants.items()}
         self.count = {name: tenant.running for name, tenant in ahead.facts.tenants.items()}
         self.place = [0] * len(ahead.lines)
+        self.entries: list[_Entry | None] = [self.entry(at) for at in range(len(ahead.lines))]
         self.ends: list[_End] = []
         for job, left, held in ahead.running:
             left_ms = left.draw_ms(_chance(job.number, draw))
@@ -158,30 +168,34 @@ class _Run:
         most = self.ahead.facts.tenants[job.tenant].spec.max_running
         return None if most is not None and self.count[job.tenant] == most - 1 else workers
 
-    def entry(self, at: int) -> tuple[int, float, str, int, int, int] | None:
+    def entry(self, at: int) -> _Entry | None:
         line = self.ahead.lines[at]
         following = line.at(self.place[at])
         if following is None:
             return None
-        job, key, _ = following
-        tenant = self.ahead.facts.tenants[job.tenant]
-        return line.rank, self.share[job.tenant] / tenant.spec.weight, job.tenant, key, job.number, at
+        job = following.job
+        return line.rank, self.weighed(job.tenant), job.tenant, following.key, job.number, at
+
+    def weighed(self, tenant: str) -> float:
+        return self.share[tenant] / self.ahead.facts.tenants[tenant].spec.weight
 
     def look(self, freed: list[int] | None) -> bool:
         """One scheduling pass over the workers that have more room than before; whether the job has started."""
         self.looks += 1
         whole = freed is None or len(self.ahead.lines) <= KEEP_EVERY or self.looks % KEEP_EVERY == 0
-        ring = [entry for at in self.hopeful(None if whole else freed) if (entry := self.entry(at)) is not None]
+        ring = [entry for at in self.hopeful(None if whole else freed) if (entry := self.entries[at]) is not None]
         heapify(ring)
-        kept = not whole
-        moved: set[str] = set()  # tenants whose share is not what the ring says
-        while ring and self.steps <= self.most_steps:
+        self.steps += len(ring) // 2
+        kept, full = not whole, False
+        while ring and not (kept and full) and self.steps <= self.most_steps:
             at = ring[0][-1]
-            if ring[0][2] in moved:
-                fresh = self.entry(at)
-                if fresh is not None and fresh != ring[0]:
-                    heapreplace(ring, fresh)
-                    continue
+            entry = self.entries[at]
+            if entry is None:
+                heappop(ring)
+                continue
+            if entry is not ring[0]:
+                heapreplace(ring, entry)
+                continue
             line = self.ahead.lines[at]
             job, _, lasts = line.jobs[self.place[at]]
             found = self.find(job, line, freed)
@@ -189,18 +203,12 @@ class _Run:
                 kept = kept or self.keep(job, line)
                 heappop(ring)
                 continue
-            self.start(job, lasts, line.need, found)
             if job.id == self.ahead.job.id:
                 return True
-            moved.add(job.tenant)
+            self.start(job, lasts, line.need, found)
             self.place[at] += 1
-            following = self.entry(at)
-            if following is None:
-                heappop(ring)
-            else:
-                heapreplace(ring, following)
-            if kept and freed is not None and not any(self.cpu[one] for one in freed):
-                break
+            self.entries[at] = self.entry(at)
+            full = freed is not None and not any(self.cpu[one] for one in freed)
         return False
 
     def hopeful(self, freed: list[int] | None) -> Iterable[int]:
@@ -222,7 +230,7 @@ class _Run:
         if job.spec.gang > 1:
             return self.find_gang(job, line)
         seats = line.seats if freed is None or len(freed) >= len(line.seats) else freed
-        self.steps += len(seats) + 1
+        self.steps += len(seats) // 2 + 1
         best: tuple[int, int] | None = None
         found: list[int] = []
         for at in seats:
@@ -242,7 +250,7 @@ class _Run:
 
     def find_gang(self, job: Job, line: Waiting) -> list[int]:
         """Seats for all ranks in one pool, the first that are free."""
-        self.steps += len(line.seats) + 1
+        self.steps += len(line.seats) // 2 + 1
         found: dict[str, list[int]] = {}
         for at in line.seats:
             if not self.fits(job, line.need, at):
@@ -264,6 +272,7 @@ class _Run:
         if self.kept[workers[0]]:
             self.kept = ["" if name == job.id else name for name in self.kept]
         self.count[job.tenant] += 1
+        self.steps += STEPS_OF_A_START
         self.charge(job, fairshare.advance(self.ahead.facts, need, self.now_ms, len(workers)))
         lasts_ms = lasts.draw_ms(_chance(job.number, self.draw))
         if lasts_ms is not None:
@@ -271,10 +280,15 @@ class _Run:
 
     def charge(self, job: Job, amount: float) -> None:
         self.share[job.tenant] = max(0.0, self.share[job.tenant] + amount)
+        share = self.weighed(job.tenant)
+        for at in self.ahead.lines_of.get(job.tenant, ()):
+            entry = self.entries[at]
+            if entry is not None:
+                self.entries[at] = (entry[0], share, *entry[2:])
 
     def keep(self, job: Job, line: Waiting) -> bool:
         """Room is kept for the first that waited too long, where it will be free first. Whether any is kept."""
-        if any(self.kept[at] for at in line.seats):
+        if not line.passable or any(self.kept[at] for at in line.seats):
             return True
         if self.now_ms - job.queued_ms < limits.RESERVE_AFTER_MS:
             return False
@@ -291,7 +305,7 @@ class _Run:
         room = {at: self.rooms(line.need, at) for at in line.seats}
         free = {at: (self.cpu[at], self.memory[at], self.gpus[at]) for at in line.seats}
         there = sum(room.values())
-        self.steps += len(line.seats) + len(self.ends)
+        self.steps += (len(line.seats) + len(self.ends)) // 8 + 2
         for end in sorted(self.ends):
             if there >= ranks:
                 break

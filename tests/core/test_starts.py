@@ -146,11 +146,11 @@ def test_looking_ahead_ends_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     begin(world)
     whole = told(world, names[-1])
     assert whole.start_p90_ms is not None
-    monkeypatch.setattr(limits, "FORECAST_STEPS", 200)
+    monkeypatch.setattr(limits, "FORECAST_STEPS", 900)
     some = told(world, names[-1])
     assert (some.start_p50_ms, some.start_p90_ms, some.stopped_early) == (whole.start_p50_ms, None, True)
     assert "of 9 looks ahead" in some.text
-    monkeypatch.setattr(limits, "FORECAST_STEPS", 20)
+    monkeypatch.setattr(limits, "FORECAST_STEPS", 100)
     none = told(world, names[-1])
     assert (none.start_p50_ms, none.stopped_early) == (None, True)
     assert "it starts later than that" in none.text
