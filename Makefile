@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check bench soak partition clean
+.PHONY: help demo test check bench soak soak-ray partition clean
 .DEFAULT_GOAL := help
 
 help:                 ## say what there is
@@ -35,6 +35,9 @@ soak: $(VENV)/.ready  ## kill -9 the server 50 times under load and check that n
 
 partition: $(VENV)/.ready ## pull cables between network namespaces: two runs of a job never overlap (needs root)
 	AGENTORCH_NETNS=1 $(BIN)/python -m pytest tests/ray/test_partition.py tests/ray/test_autoscaler.py -s
+
+soak-ray: $(VENV)/.ready ## a Ray cluster loses its head, ten times
+	for round in 1 2 3 4 5 6 7 8 9 10; do AGENTORCH_SOAK=1 $(BIN)/python -m pytest tests/ray/test_faults.py -k head_dies -q || exit 1; done
 
 clean:                ## remove what make made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

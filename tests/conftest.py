@@ -1,4 +1,4 @@
-"""How tests are spread over processes: a file at a time, but folders that share one cluster stay together."""
+"""How tests are spread over processes: a file at a time, but the Slurm tests, which share a cluster, stay together."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-#: Each of these starts a cluster for the whole session: two processes would start two.
-CLUSTERS = ("ray", "slurm")
+#: Two processes would start two clusters. (Two of Ray are worth it: its tests wait more than they work.)
+TOGETHER = ("slurm",)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         path = item.path.relative_to(Path(__file__).parent)
-        group = path.parts[0] if path.parts[0] in CLUSTERS else str(path)
+        group = path.parts[0] if path.parts[0] in TOGETHER else str(path)
         item.add_marker(pytest.mark.xdist_group(group))

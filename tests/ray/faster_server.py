@@ -1,4 +1,4 @@
-"""`agentorch serve` on a clock that runs thirty times as fast: guard windows of ten minutes pass in twenty seconds."""
+"""`agentorch serve` on a clock that runs forty times as fast: guard windows of ten minutes pass in fifteen seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agentorch.cli.serve import announce
 from agentorch.config.settings import Settings, load
 from agentorch.runtime.clock import FasterClock
 
-FACTOR = 30
+FACTOR = 40
 
 
 async def run(settings: Settings) -> None:

@@ -23,6 +23,7 @@ from tests.executors.processes import kill, marked
 from tests.executors.remote.cluster import until
 from tests.executors.rigs import shell
 from tests.executors.test_trees import family
+from tests.executors.waiting import eventually
 from tests.ray.cluster import Cluster, Runtime, needs_ray, play, until_gone, until_up
 
 pytestmark = needs_ray
@@ -64,7 +65,7 @@ def test_a_cancelled_tree_with_daemons_leaves_nobody(runtime: Runtime) -> None:
             spec = msgspec.structs.replace(family("tree"), node=node)
             await executor.launch([spec])
             await until_logged(executor, "tree.1", b"ready")
-            assert len(marked(runtime.attempts(node), "tree.1")) >= 5
+            eventually(lambda: len(marked(runtime.attempts(node), "tree.1")) >= 5, "the tree has grown")
             await executor.stop("tree.1", Cause.cancelled, 200)
             assert (await ends.of("tree.1")).cause is Cause.cancelled
             assert marked(runtime.attempts(node), "tree.1") == []

@@ -42,8 +42,6 @@ price_usd_per_hour = 0
 target_wait = "1s"
 provision_timeout = "1h"
 """
-#: Six jobs of five real seconds each keep one node busy for half a minute.
-WORK = "sleep 5; echo done"
 JOBS = 6
 
 
@@ -51,8 +49,13 @@ JOBS = 6
 def server(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("AGENTORCH_EXECUTORS_RAY_STATE", str(cluster.root / "ray"))
     monkeypatch.setenv("AGENTORCH_EXECUTORS_RAY_AGENT_ROOT", str(cluster.root / "agents"))
-    with running(tmp_path, GROWING, FASTER) as server:
-        yield server
+    try:
+        with running(tmp_path, GROWING, FASTER) as server:
+            yield server
+    finally:
+        for machine in cluster.machines.running():
+            if machine.type == "growing":
+                cluster.machines.stop(machine)
 
 
 def ours(server: Server) -> list[str]:
@@ -94,14 +97,18 @@ def test_one_three_one_by_decisions_that_a_person_approves(server: Server, tmp_p
     with terminal(tmp_path, server, "tui") as screen:
         screen.shows("live")
         screen.type("6")
-        jobs = [server.submit(WORK, resources={"cpus": 2}) for _ in range(JOBS)]
+        go = tmp_path / "go"
+        work = f"until [ -e {go} ]; do sleep 0.1; done; echo done"
+        jobs = [server.submit(work, resources={"cpus": 2}) for _ in range(JOBS)]
         times["two nodes more, after the approval"] = approve_until(
             server, screen, "Grow growing from 1 to 3 workers", 3
         )
+        eventually(lambda: server.get("/v1/snapshot")["running"] == 3, "every node works")
+        go.touch()
         ended = [server.ended(job) for job in jobs]
         assert {job["state"] for job in ended} == {"succeeded"}
         assert {len(job["attempts"]) for job in ended} == {1}
-        assert len({job["attempts"][0]["node"] for job in ended}) == 3, "every node worked"
+        assert len({job["attempts"][0]["node"] for job in ended}) == 3
         for count in (2, 1):
             title = f"Shrink growing from {count + 1} to {count} worker"
             times[f"down to {count}, after the approval"] = approve_until(server, screen, title, count)
