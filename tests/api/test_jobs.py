@@ -180,6 +180,38 @@ def test_a_plan_is_priced_and_a_moved_world_is_refused(server: Live) -> None:
     asyncio.run(scenario())
 
 
+def test_what_is_to_be_expected_is_learned_and_said(server: Live) -> None:
+    async def scenario() -> None:
+        async with server.client() as client:
+            body = {"command": ["true"], "name": "quick"}
+            first = await client.plan(body)
+            assert (first.start_p50_s, first.end_p50_s, first.duration_p50_s) == (0.0, None, None)
+            assert "run time: no run like it known" in first.forecast_text
+            for _ in range(9):
+                await ended(client, (await client.submit(body)).id)
+            learned = await client.plan(body)
+            assert learned.duration_p90_s is not None
+            assert learned.duration_p90_s >= (learned.duration_p50_s or 0) >= 0
+            assert learned.end_p50_s is not None
+            assert "run time: from 9 runs of quick of default, 1 cpu" in learned.forecast_text
+            held = await client.submit(body | {"start_at": "+1h"})
+            waiting, why = await client.job(held.id), await client.explain(held.id)
+            assert waiting.predicted_start_p50_s == pytest.approx(3600, abs=60)
+            assert waiting.predicted_duration_p50_s == learned.duration_p50_s
+            assert why.start_p50_s == pytest.approx(3600, abs=60)
+            running = await client.submit({"command": ["sleep", "600"], "name": "slow", "max_duration": "700s"})
+            async for event in client.events(0):
+                if event.get("event") == "attempt-running" and event["job"] == running.id:
+                    break
+            runs = await client.job(running.id)
+            assert runs.predicted_start_p50_s is None
+            assert runs.predicted_end_p90_s is not None
+            assert 0 <= runs.predicted_end_p90_s <= 700
+            assert runs.predicted_text.startswith("run time: ")
+
+    asyncio.run(scenario())
+
+
 def test_a_job_speaks_for_itself_with_its_token_and_for_nothing_else(server: Live) -> None:
     async def scenario() -> None:
         async with server.client() as client:

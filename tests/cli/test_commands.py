@@ -35,7 +35,10 @@ def test_wait_gives_up_with_eight_and_the_job_goes_on(server: Live) -> None:
     done = agentorch("submit", "--start-at", "+1h", "--wait", "--timeout", "300ms", "--", "true", url=server.url)
     assert done.returncode == 8
     job_id = done.stdout.strip()
-    assert "start_time" in agentorch("why", job_id, url=server.url).stdout
+    why = agentorch("why", job_id, url=server.url).stdout
+    assert "start_time" in why
+    assert "expected to start in: about 59m" in why
+    assert "starts in" in agentorch("job", job_id, url=server.url).stdout
     done = agentorch("cancel", job_id, "job-424242", url=server.url)
     assert done.returncode == 5
     assert "cancelled" in done.stdout
@@ -88,6 +91,8 @@ def test_plan_pools_workers_devices_and_budgets_print_something_true(server: Liv
     plan = agentorch("plan", "--cpus", "4", url=server.url)
     assert plan.returncode == 0
     assert plan.stdout.splitlines()[1].split()[:3] == ["cpu", "yes", "yes"]
+    assert "starts in: about 0.0s, 90 %: 0.0s; runs for: unknown" in plan.stderr
+    assert "no run like it known" in plan.stderr
     assert agentorch("plan", "--cpus", "4096", url=server.url).returncode == 1
     scaled = agentorch("pools", "cpu", "--workers", "3", "-o", "json", url=server.url)
     assert json.loads(scaled.stdout)[0]["target"] == 3
