@@ -10,6 +10,7 @@ from agentorch.core.explain import reason
 from agentorch.core.money import cost_of, share_price, usd
 from agentorch.model.fleet import PoolSpec
 from agentorch.model.jobs import Cause, JobState, Reason, Resources
+from agentorch.model.limits import HOUR_MS
 from tests.core.world import World
 
 DOLLAR = 1_000_000
@@ -54,6 +55,36 @@ def test_work_that_the_budget_covers_does_not_stand_behind_work_that_it_does_not
     cheap = world.submit(max_cost_usd_micros=DOLLAR // 10)
     assert world.schedule() == [cheap]
     assert reason(world.state, world.job(dear), world.now_ms)[0] is Reason.budget
+
+
+def test_without_a_duration_what_nine_of_ten_runs_took_is_reserved(world: World) -> None:
+    world.tenant(hard_cap_usd_micros=100 * DOLLAR)
+    for hours in range(1, 10):
+        job = world.submit(max_duration_ms=10 * HOUR_MS)
+        world.schedule()
+        world.running(job)
+        world.now_ms += hours * HOUR_MS
+        world.end(job)
+    first = world.submit(name="unknown by name")
+    longest_said = world.submit(max_duration_ms=HOUR_MS // 2)
+    world.schedule()
+    assert world.job(first).attempts[0].reserved_usd_micros == 9 * DOLLAR
+    assert world.job(longest_said).attempts[0].reserved_usd_micros == DOLLAR // 2
+
+
+def test_however_short_work_is_two_minutes_beside_its_grace_are_reserved(world: World) -> None:
+    world.tenant(hard_cap_usd_micros=DOLLAR)
+    for _ in range(9):
+        job = world.submit()
+        world.schedule()
+        world.running(job)
+        world.end(job)
+    job = world.submit()
+    world.schedule()
+    attempt = world.job(job).attempts[0]
+    assert attempt.paid_until_ms - world.now_ms == 130_000
+    world.tick(1)
+    assert world.job(job).attempts[0].reserved_usd_micros == attempt.reserved_usd_micros == cost_of(DOLLAR, 130_000)
 
 
 def test_without_a_duration_an_hour_is_reserved_and_extended_while_it_runs(world: World) -> None:

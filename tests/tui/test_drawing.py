@@ -7,14 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.color import Color
 
+from agentorch.schemas.documents import JobDocument
+from agentorch.schemas.supervision import SnapshotDocument
 from agentorch.tui import glyphs, words
 from agentorch.tui.actions import GLOBAL, Entry
 from agentorch.tui.dialogs.edit import allowed_range, read_value
 from agentorch.tui.dialogs.palette import ranked
 from agentorch.tui.screens.card import judged
 from agentorch.tui.screens.costs import read_cap
+from agentorch.tui.screens.job_lines import details
 from agentorch.tui.spans import Span, beside, cells, clip, fit, line, plain, spread, text_of, width_of, wrap
 from agentorch.tui.theme import COLOURS, SURFACES, THEMES, TOKENS, Palette
+from agentorch.tui.view import View
 from agentorch.tui.widgets.bars import gauge, spark, stacked
 from agentorch.tui.widgets.plot import Axes, Series, plot
 from agentorch.tui.widgets.table import Column, laid_out, text_cell
@@ -248,3 +252,32 @@ def test_action_ids_and_their_keys_are_unique() -> None:
     assert len({act.id for act in GLOBAL}) == len(GLOBAL)
     keys = [key for act in GLOBAL for key in act.keys.split(",")]
     assert len(set(keys)) == len(keys)
+
+
+def test_what_is_to_be_expected_of_a_job_is_shown_with_what_it_rests_on() -> None:
+    job = JobDocument(
+        id="job-1",
+        name="train",
+        tenant="t",
+        tier="standard",
+        state="queued",
+        priority=50,
+        command=["true"],
+        submitted_at=0.0,
+        predicted_start_p50_s=90.0,
+        predicted_text="start: with what runs and waits now; run time: no run like it known, and it takes 9",
+    )
+
+    def shown(one: JobDocument) -> str:
+        return text_of(details(View(SnapshotDocument.model_construct(), now=10.0), one, None, [], 60))
+
+    waiting = shown(job)
+    assert "starts in  about 1m30s" in waiting
+    assert f"ends in    {words.UNKNOWN}" in waiting
+    assert "run time: no run like it" in " ".join(waiting.split())
+    running = shown(
+        job.model_copy(update={"state": "running", "predicted_end_p50_s": 5.0, "predicted_end_p90_s": 65.0})
+    )
+    assert "starts in" not in running
+    assert "ends in    about 5s, 90 %: 1m05s" in running
+    assert "ends in" not in shown(job.model_copy(update={"state": "succeeded", "predicted_text": ""}))
