@@ -53,6 +53,11 @@ class Waiting:
         return self.jobs[index]
 
 
+def least_steps(facts: Facts) -> int:
+    """What it takes to see what runs, in steps of a microsecond or so."""
+    return 6 * len(facts.running) + len(facts.workers)
+
+
 class Ahead:
     """What all runs share: who waits, what runs until when, which workers there are."""
 
@@ -62,7 +67,9 @@ class Ahead:
         self.job = job
         self.workers: list[Worker] = [worker for worker in self.facts.workers.values() if fit.takes_work(worker)]
         self.index = {worker.id: at for at, worker in enumerate(self.workers)}
+        self.found: dict[object, list[int]] = {}
         self.known: dict[tuple[tuple[str, ...], int | None], Expectation] = {}
+        self.blind = False  # of something that goes first nobody knows how long it will run
         self.unknown = 0  # jobs that run, and for how long nobody knows
         self.running = [found for name in self.facts.running if (found := self.runs(self.facts.jobs[name])) is not None]
         tenants = [lines for tier in state.queue.tiers for lines in tier.values()]
@@ -79,6 +86,8 @@ class Ahead:
         self.lines_of: dict[str, list[int]] = {}
         for at, line in enumerate(self.lines):
             self.lines_of.setdefault(line.tenant, []).append(at)
+        self.steps = least_steps(self.facts) + sum(len(line.seats) for line in self.lines) // 4
+        self.steps_of_a_draw = 2 * len(self.running) + len(self.workers) // 8 + len(self.lines)
         self.mine = self.lines[-1 if own is None else lines.index(own)]
 
     def waiting(self, line: Line) -> Waiting:
@@ -97,6 +106,13 @@ class Ahead:
 
     def seats(self, job: Job) -> list[int]:
         """Workers of the pools that may take the job, the cheapest pool's first."""
+        spec = job.spec
+        same = (job.tenant, job.resources, spec.gang, spec.constraints, job.route_pool, spec.max_cost_usd_micros)
+        if same not in self.found:
+            self.found[same] = self.find_seats(job)
+        return self.found[same]
+
+    def find_seats(self, job: Job) -> list[int]:
         pools = sorted(self.facts.pools.values(), key=fit.price_rank)
         allowed = [pool for pool in pools if (pool_obstacle(self.facts, job, pool) or Reason.power) in PASSING]
         found = [self.index[name] for pool in allowed for name in pool.workers if name in self.index]
@@ -126,4 +142,6 @@ class Ahead:
     def why_unknown(self) -> str:
         if self.unknown:
             return f"{self.unknown} of the jobs that run have no history to tell when they end"
-        return "what goes first has no history to tell when it ends"
+        if self.blind:
+            return "what goes first has no history to tell how long it will run"
+        return "it would not start when all that runs has ended"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from agentorch.core import fairshare, fit
-from agentorch.core.ahead import Ahead, Waiting
+from agentorch.core.ahead import Ahead, Waiting, least_steps
 from agentorch.core.forecast.durations import Expectation
 from agentorch.core.state import State
 from agentorch.model import limits
@@ -49,6 +49,9 @@ def foretell(state: State, job: Job, now_ms: int) -> StartForecast:
         return StartForecast("nobody knows how long it will be held")
     if job.waiting_on:
         return StartForecast("it waits for the end of other jobs first")
+    if least_steps(state.facts) > limits.FORECAST_STEPS:
+        count = len(state.facts.running)
+        return StartForecast(f"{count} jobs run, too many to look ahead over their ends", stopped_early=True)
     state.queue.wake(now_ms)
     ahead = Ahead(state, job, now_ms)
     if not ahead.mine.seats:
@@ -56,7 +59,7 @@ def foretell(state: State, job: Job, now_ms: int) -> StartForecast:
     own = ahead.expectation(job)
     starts: list[int | None] = []
     ends: list[int | None] = []
-    steps = 0
+    steps = ahead.steps
     for draw in range(DRAWS):
         run = _Run(ahead, draw, limits.FORECAST_STEPS - steps)
         start_ms = run.start_ms()
@@ -122,7 +125,8 @@ class _Run:
         self.ahead = ahead
         self.draw = draw
         self.most_steps = most_steps
-        self.steps = self.looks = 0
+        self.steps = ahead.steps_of_a_draw
+        self.looks = 0
         self.now_ms = ahead.now_ms
         workers = ahead.workers
         self.cpu = [worker.free_cpu_milli for worker in workers]
@@ -275,7 +279,9 @@ class _Run:
         self.steps += STEPS_OF_A_START
         self.charge(job, fairshare.advance(self.ahead.facts, need, self.now_ms, len(workers)))
         lasts_ms = lasts.draw_ms(_chance(job.number, self.draw))
-        if lasts_ms is not None:
+        if lasts_ms is None:
+            self.ahead.blind = True
+        else:
             heappush(self.ends, _End(self.now_ms + lasts_ms, job.number, job, need, workers, self.now_ms))
 
     def charge(self, job: Job, amount: float) -> None:

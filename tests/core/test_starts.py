@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,9 +11,11 @@ import pytest
 from agentorch.core.plan import unsubmitted
 from agentorch.core.prospect import prospect
 from agentorch.core.starts import StartForecast, foretell
+from agentorch.errors import Refused
 from agentorch.model import commands as cmd
 from agentorch.model import limits
-from agentorch.model.jobs import JobSpec, Resources, Tier
+from agentorch.model.jobs import ON_WORKER, JobSpec, Resources, Tier
+from tests.core import test_random
 from tests.core.world import World, facts_bytes
 
 MINUTE = 60_000
@@ -154,6 +158,35 @@ def test_looking_ahead_ends_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     none = told(world, names[-1])
     assert (none.start_p50_ms, none.stopped_early) == (None, True)
     assert "it starts later than that" in none.text
+    monkeypatch.setattr(limits, "FORECAST_STEPS", 5)
+    assert told(world, names[-1]).text == "1 jobs run, too many to look ahead over their ends"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_a_forecast_can_be_made_and_is_in_order(seed: int) -> None:
+    world, rng = test_random.fleet(), random.Random(seed)
+    known = 0
+    for number in range(500):
+        with suppress(Refused):
+            rng.choice(test_random.STEPS)(world, rng)
+        if number % 10:
+            continue
+        before = facts_bytes(world.state)
+        for job in world.facts.jobs.values():
+            found = prospect(world.state, job, world.now_ms)
+            if found is None:
+                continue
+            for middle, most in (
+                (found.duration_p50_ms, found.duration_p90_ms),
+                (found.start_p50_ms, found.start_p90_ms),
+                (found.end_p50_ms, found.end_p90_ms),
+            ):
+                known += middle is not None
+                assert most is None or (middle is not None and 0 <= middle <= most)
+            assert found.duration_text
+            assert found.start_text or job.state in ON_WORKER
+        assert facts_bytes(world.state) == before
+    assert known > 100
 
 
 def test_a_plan_waits_behind_what_waits() -> None:
