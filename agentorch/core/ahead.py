@@ -136,7 +136,7 @@ class Ahead:
         ran = ran_ms(job, self.now_ms)
         left = self.expectation(job).after(ran) if job.spec.checkpoint is None else None
         left = left or expect(self.facts, job, ran)
-        self.unknown += not left.runs and left.most_ms is None
+        self.unknown += not left.known and left.most_ms is None
         return job, left, held
 
     def why_unknown(self) -> str:

@@ -17,6 +17,7 @@ GPU_UNITS = 16.0  # one GPU weighs as much as 16 cores
 GIB_UNITS = 0.25  # 4 GiB weigh as much as one core
 ADVANCE_MS = 60_000  # charged at the start, set right at the end: one pass can't hand everything to one tenant
 RESCALE_HALF_LIVES = 64
+GROWTH_HALF_LIVES = 900  # nothing that is older counts; a float ends at 2 ** 1024
 
 
 def units(need: Resources) -> float:
@@ -30,7 +31,8 @@ def growth(facts: Facts, at_ms: int) -> float:
     """By how much usage of this moment outweighs usage at the epoch, which the first charge sets."""
     if not facts.usage_epoch_ms:
         return 1.0
-    return float(2.0 ** (max(0, at_ms - facts.usage_epoch_ms) / limits.FAIR_SHARE_HALF_LIFE_MS))
+    half_lives = max(0, at_ms - facts.usage_epoch_ms) / limits.FAIR_SHARE_HALF_LIFE_MS
+    return float(2.0 ** min(half_lives, GROWTH_HALF_LIVES))
 
 
 def advance(facts: Facts, need: Resources, at_ms: int, ranks: int = 1) -> float:

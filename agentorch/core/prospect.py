@@ -50,4 +50,4 @@ def prospect(state: State, job: Job, now_ms: int) -> Prospect | None:
 
 
 def _basis(expected: Expectation) -> str:
-    return f"from {expected.basis}" if expected.runs else expected.basis
+    return f"from {expected.basis}" if expected.known else expected.basis

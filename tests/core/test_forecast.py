@@ -248,6 +248,20 @@ def test_the_longer_it_has_run_the_later_it_ends(run_ms: list[int], ages_ms: lis
     assert ends == sorted(ends)
 
 
+def test_what_outlived_what_is_known_may_last_as_long_again() -> None:
+    facts = remembering(own(*range(1_000, 11_000, 1_000)))
+    beyond = expect_kinds(facts, KIND, 60_000)
+    assert (beyond.runs, beyond.known) == (0, True)
+    assert [beyond.quantile_ms(percent) for percent in (50, 90)] == [60_000, 540_000]
+    assert beyond.basis == "no runs longer than it so far, and that what has lasted may last as long again"
+    among = expect_kinds(facts, KIND, 8_500)  # two longer: each takes a third, and a third is beyond
+    assert [among.quantile_ms(percent) for percent in (30, 60, 90)] == [500, 1_500, 24_833]
+    assert among.draw_ms(0) == 500
+    assert (among.draw_ms(2**32 - 1) or 0) > 24_833
+    nobody = expect_kinds(remembering(own(1_000)), KIND, 60_000)
+    assert (nobody.known, nobody.quantile_ms(50)) == (False, None)
+
+
 # -- how much comes
 
 

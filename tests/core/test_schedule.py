@@ -231,6 +231,18 @@ def test_one_pass_starts_a_bounded_number(world: World) -> None:
     assert len(world.schedule()) == limits.DISPATCH_PER_PASS
 
 
+def test_work_starts_after_months_without_any(world: World) -> None:
+    world.pool()
+    for _ in range(2):
+        job = world.submit()
+        assert world.schedule() == [job]
+        world.running(job)
+        world.now_ms += 90 * limits.DAY_MS
+        world.end(job)
+        assert 0 <= world.facts.tenants["t"].usage < float("inf")
+        world.now_ms += 90 * limits.DAY_MS
+
+
 def test_a_preempted_job_says_so(world: World) -> None:
     world.pool()
     job = world.submit()

@@ -152,8 +152,12 @@ def test_looking_ahead_ends_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whole.start_p90_ms is not None
     monkeypatch.setattr(limits, "FORECAST_STEPS", 900)
     some = told(world, names[-1])
+    assert (some.start_p50_ms, some.start_p90_ms, some.stopped_early) == (whole.start_p50_ms, whole.start_p90_ms, True)
+    assert "from 3 of 9 looks ahead" in some.text
+    monkeypatch.setattr(limits, "FORECAST_STEPS", 500)
+    some = told(world, names[-1])
     assert (some.start_p50_ms, some.start_p90_ms, some.stopped_early) == (whole.start_p50_ms, None, True)
-    assert "of 9 looks ahead" in some.text
+    assert "from 1 of 9 looks ahead" in some.text
     monkeypatch.setattr(limits, "FORECAST_STEPS", 100)
     none = told(world, names[-1])
     assert (none.start_p50_ms, none.stopped_early) == (None, True)

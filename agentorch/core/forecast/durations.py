@@ -9,6 +9,8 @@ Of n runs, the chance that the next is not longer than the k-th shortest is k / 
 this becomes the product-limit estimate with the next run itself among those that still run: each end leaves
 r / (r + 1) of it, r being those not over before (Berliner and Hill, JASA 1988; Kaplan and Meier, JASA 1958). What lies
 beyond the longest run is unknown, and not answered. Work that has run for t is compared with the runs longer than t.
+If those are too few, what lies beyond the longest, or beyond t, is taken to be as long again as likely as not: what has
+lasted for m lasts longer than x with m / x (Gott, Nature 363, 1993).
 """
 
 from __future__ import annotations
@@ -29,26 +31,37 @@ LENT_SHARE = 4
 class Expectation:
     """How much longer work will run. `runs` is how many like it are known, 0 when those are too few to say."""
 
-    __slots__ = ("_cut", "_ordered", "basis", "most_ms", "ran_ms", "runs")
+    __slots__ = ("_cut", "_ordered", "_outlived", "basis", "most_ms", "ran_ms", "runs")
 
-    def __init__(self, ordered: Sequence[int], runs: int, basis: str, ran_ms: int, most_ms: int | None) -> None:
+    def __init__(
+        self, ordered: Sequence[int], runs: int, basis: str, ran_ms: int, most_ms: int | None, *, outlived: bool = False
+    ) -> None:
         self._ordered = ordered
+        self._outlived = outlived  # it has run longer than nearly all that is known
         self._cut = 1 in map((1).__and__, ordered)
         self.runs = runs
         self.basis = basis  # in words
         self.ran_ms = ran_ms
         self.most_ms = most_ms  # it will be stopped after so much more
 
+    @property
+    def known(self) -> bool:
+        """Whether anything is known but the longest that it may run."""
+        return bool(self._ordered) or self._outlived
+
     def quantile_ms(self, percent: int) -> int | None:
         """The time that so many percent of such work do not exceed, rounded away from the median; None = unknown.
 
         `percent` is 1 to 99. It never falls as `percent` grows.
         """
-        found = self._uncut(percent) if not self._cut else self._product_limit(percent)
-        if found is None:
-            return self.most_ms
-        left_ms = (found >> 1) - self.ran_ms
-        return left_ms if self.most_ms is None else min(left_ms, self.most_ms)
+        if self._cut:
+            found = self._product_limit(percent)
+        else:
+            places = percent * (len(self._ordered) + 1)
+            found = self._place(places // 100 if percent < 50 else -(-places // 100))
+        if found is None and self._outlived:
+            found = self._beyond((100 - percent) / 100)
+        return self._left_ms(found)
 
     def after(self, ran_ms: int) -> Expectation | None:
         """The same once it has run for that long, from those of these runs that were longer; None if too few were."""
@@ -65,21 +78,34 @@ class Expectation:
         (Efron, Berkeley Symposium 1967).
         """
         ordered = self._ordered
-        at = chance * len(ordered) >> 32
+        places = len(ordered) + self._outlived
+        at = chance * places >> 32
         while at < len(ordered) and ordered[at] & 1:
             at += 1
-        if at >= len(ordered):
+        if at < len(ordered):
+            return self._left_ms(ordered[at])
+        return self._left_ms(self._beyond((2**32 - chance) / 2**32) if self._outlived else None)
+
+    def _left_ms(self, run: int | None) -> int | None:
+        if run is None:
             return self.most_ms
-        left_ms = (ordered[at] >> 1) - self.ran_ms
+        left_ms = (run >> 1) - self.ran_ms
         return left_ms if self.most_ms is None else min(left_ms, self.most_ms)
 
-    def _uncut(self, percent: int) -> int | None:
-        ordered = self._ordered
-        places = percent * (len(ordered) + 1)
-        rank = places // 100 if percent < 50 else -(-places // 100)
-        if rank > len(ordered):
+    def _place(self, rank: int) -> int | None:
+        if rank > len(self._ordered) or not self._ordered:
             return None
-        return ordered[max(0, rank - 1)] if ordered else None
+        return self._ordered[max(0, rank - 1)]
+
+    def _beyond(self, chance: float) -> int:
+        """A run that is exceeded with this chance, where all that is known is exceeded with a greater one."""
+        left = 1.0
+        for at, run in enumerate(self._ordered):
+            if not run & 1:
+                still = len(self._ordered) - at
+                left *= still / (still + 1)
+        longest = self._ordered[-1] >> 1 if self._ordered else self.ran_ms
+        return 2 * int(longest * max(1.0, left / chance))
 
     def _product_limit(self, percent: int) -> int | None:
         left, before = 1.0, None
@@ -121,9 +147,12 @@ def expect_kinds(facts: Facts, of: Sequence[str], ran_ms: int = 0, most_ms: int 
         if known < LEAST_RUNS and len(found) > known:
             known, basis = len(found), kind
         finer = found
-    if known < LEAST_RUNS:
+    if known < LEAST_RUNS and (not ran_ms or len(facts.runs.get(EVERYTHING, ())) < LEAST_RUNS):
         return Expectation((), 0, _unknown(known, ran_ms, most_ms), ran_ms, most_ms)
     pooled.sort()
+    if known < LEAST_RUNS:
+        text = f"{known or 'no'} runs longer than it so far, and that what has lasted may last as long again"
+        return Expectation(pooled, known, text, ran_ms, most_ms, outlived=True)
     after = " that ran longer" if ran_ms else ""
     return Expectation(pooled, known, f"{known} runs of {describe(basis)}{after}", ran_ms, most_ms)
 
