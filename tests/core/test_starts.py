@@ -154,7 +154,7 @@ def test_looking_ahead_ends_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     some = told(world, names[-1])
     assert (some.start_p50_ms, some.start_p90_ms, some.stopped_early) == (whole.start_p50_ms, whole.start_p90_ms, True)
     assert "from 3 of 9 looks ahead" in some.text
-    monkeypatch.setattr(limits, "FORECAST_STEPS", 500)
+    monkeypatch.setattr(limits, "FORECAST_STEPS", 400)
     some = told(world, names[-1])
     assert (some.start_p50_ms, some.start_p90_ms, some.stopped_early) == (whole.start_p50_ms, None, True)
     assert "from 1 of 9 looks ahead" in some.text
