@@ -22,7 +22,7 @@ import msgspec
 
 from agentorch.core.facts import Facts
 from agentorch.core.forecast.durations import expect
-from agentorch.core.forecast.memory import learn
+from agentorch.core.forecast.learning import learn
 from agentorch.model.jobs import Attempt, Cause, Job, JobSpec, Resources
 
 #: What is left is asked of every so many-th job that runs for longer than these ages.

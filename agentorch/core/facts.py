@@ -102,6 +102,7 @@ class Facts(msgspec.Struct, kw_only=True):
     ended_by_state: dict[str, int] = {}  # finished jobs ever, by final state
     spent_usd_micros: int = 0
     runs: dict[str, list[int]] = {}  # by kind of work, the one seen least lately first, see core.forecast.memory
+    long_runs: dict[str, int] = {}  # by kind of paid work: what nine of ten runs did not exceed, as of the newest one
     learned_second: int = 0  # in which `learned` runs were remembered
     learned: int = 0
     arrivals: dict[str, float] = {}  # by kind of work, decayed as of `arrivals_ms`, see core.forecast.arrivals

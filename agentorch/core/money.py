@@ -43,7 +43,10 @@ def reservation_ms(facts: Facts, job: Job, price_usd_micros_per_hour: int | None
     if not price_usd_micros_per_hour:
         return wanted
     if not job.spec.max_duration_ms:
-        expected_ms = expect_kinds(facts, kinds_of_size(job.tenant, job.resources, job.spec.gang)).quantile_ms(90)
+        sizes = kinds_of_size(job.tenant, job.resources, job.spec.gang)
+        expected_ms = facts.long_runs.get(sizes[0])  # reckoned at the last end, for many ask
+        if expected_ms is None:
+            expected_ms = expect_kinds(facts, sizes).quantile_ms(90)
         if expected_ms is not None:
             wanted = max(expected_ms, limits.RESERVATION_LEAST_MS + job.spec.grace_ms)
     if job.spec.max_cost_usd_micros is None:

@@ -8,7 +8,7 @@ from typing import Any
 from agentorch.core import fairshare
 from agentorch.core.evolve import health
 from agentorch.core.facts import Facts
-from agentorch.core.forecast import memory
+from agentorch.core.forecast import learning
 from agentorch.core.state import State
 from agentorch.model import events as ev
 from agentorch.model import limits
@@ -154,7 +154,7 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
     attempt.cause, attempt.message, attempt.usage = event.cause, event.message, event.usage
     attempt.cost_usd_micros, attempt.result = event.cost_usd_micros, event.result
     job.cost_usd_micros += event.cost_usd_micros
-    memory.learn(facts, job, attempt, event.at_ms)
+    learning.learn(facts, job, attempt, event.at_ms)
     tenant.reserved_usd_micros -= attempt.reserved_usd_micros
     attempt.reserved_usd_micros = 0
     tenant.spent_usd_micros += event.cost_usd_micros

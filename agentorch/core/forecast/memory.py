@@ -8,16 +8,8 @@ of integers is the order in which runs leave those that still run, those cut off
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import islice
 
-from agentorch.core.facts import Facts
-from agentorch.model import limits
-from agentorch.model.jobs import Attempt, Cause, Job, JobSpec, Resources
-
-#: Causes of an end that the work itself came to; any other cut it off.
-OWN_ENDS = frozenset({Cause.completed, Cause.error, Cause.oom})
-#: Kinds that are forgotten together: a dict finds its first key only past all that were deleted.
-FORGET_AT_ONCE = limits.FORECAST_KINDS // 8
+from agentorch.model.jobs import Job, JobSpec, Resources
 
 #: The kind that everything is of.
 EVERYTHING = ""
@@ -61,39 +53,3 @@ def ran_ms(job: Job, now_ms: int) -> int:
 def carried_ms(job: Job) -> int:
     """How much of what a waiting job will run it has run already: nothing, unless it goes on from its checkpoint."""
     return ran_ms(job, 0) if job.spec.checkpoint is not None else 0
-
-
-def learn(facts: Facts, job: Job, attempt: Attempt, at_ms: int) -> None:
-    """Remember an attempt that has just ended. Called by evolve only.
-
-    Of more than `FORECAST_LEARNED_PER_SECOND` ends in one second the rest are passed over: they would tell the same,
-    and push out what is older.
-    """
-    second = at_ms // limits.SECOND_MS
-    if second != facts.learned_second:
-        facts.learned_second, facts.learned = second, 0
-    elif facts.learned >= limits.FORECAST_LEARNED_PER_SECOND:
-        return
-    facts.learned += 1
-    own_end = attempt.cause in OWN_ENDS
-    if attempt.started_ms is None or (not own_end and job.spec.checkpoint is not None and _goes_on(attempt)):
-        return
-    run = 2 * ran_ms(job, at_ms) + (not own_end)
-    memory = facts.runs
-    for kind in kinds(job.tenant, job.spec, attempt.resources):
-        runs = memory.pop(kind, None)
-        if runs is None:
-            memory[kind] = [run]
-            continue
-        memory[kind] = runs  # the last of all again, so that the first is the one seen least lately
-        runs.append(run)
-        if len(runs) > limits.FORECAST_RUNS:
-            del runs[0]
-    if len(memory) > limits.FORECAST_KINDS:
-        for kind in tuple(islice(memory, FORGET_AT_ONCE)):
-            del memory[kind]
-
-
-def _goes_on(attempt: Attempt) -> bool:
-    """Whether the job has not lost what the attempt did: then it counts once, at its own end."""
-    return attempt.cause in (Cause.preempted, Cause.requeued, Cause.interruption)
