@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from agentorch.cli.common import Common, call
 from agentorch.cli.exits import FAILED
 from agentorch.cli.joboptions import JobOptions, job_body
-from agentorch.cli.output import Printer, dollars, foretold, note
+from agentorch.cli.output import Printer, dollars, foretold, note, safe
 from agentorch.client import Client
 
 
@@ -44,7 +44,7 @@ def plan(
                 f"runs for: {foretold(found.duration_p50_s, found.duration_p90_s)}; "
                 f"ends in: {foretold(found.end_p50_s, found.end_p90_s)}"
             )
-            note(found.forecast_text)
+            note(safe(found.forecast_text))
         return 0 if found.feasible else FAILED
 
     return call(common, work)
