@@ -100,7 +100,14 @@ async def run(root: Path) -> dict[str, float]:
 
 def raylets(machines: Machines) -> int:
     below = [child for one in machines.running() for child in psutil.Process(one.pid).children(recursive=True)]
-    return sum(child.name() == "raylet" for child in below)
+    return sum(_name(child) == "raylet" for child in below)
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""  # it went while we looked
 
 
 if __name__ == "__main__":
