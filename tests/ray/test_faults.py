@@ -100,11 +100,14 @@ def test_an_agent(runtime: Runtime, tmp_path: Path) -> None:
         node = nodes[0].id
         pid, at = runtime.agent_pid(node), time.monotonic()
         kill(pid)
-        await until_state(executor, node, NodeState.suspect)
-        noticed("agent: its node is in doubt", at)
+
+        async def another() -> bool:
+            return await asyncio.to_thread(runtime.agent_pid, node) not in (0, pid)
+
+        # Its node may be in doubt for so short a time that nobody who looks now and then sees it.
+        await until(another, "another agent")
         await until_state(executor, node, NodeState.up)
         noticed("agent: another one answers", at)
-        assert runtime.agent_pid(node) != pid
 
     under_load(runtime, tmp_path, fault)
     # Only what was never started, because the launch was on its way, may be ordered again.
