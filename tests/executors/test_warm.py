@@ -387,3 +387,7 @@ def test_the_interpreter_is_the_jobs_own_if_it_names_one(tmp_path: Path) -> None
         assert json.loads(status.result).startswith(str(tmp_path))
 
     play(tmp_path, scenario)
+
+
+def test_a_worker_which_imports_nothing_of_ours_keeps_the_same_limit() -> None:
+    assert calling.RESULT_MAX_BYTES == limits.ENTRY_RESULT_MAX_BYTES
