@@ -359,6 +359,7 @@ class LocalExecutor:
                 raise
             self._cores.release(attempt)
             launch.status.set_exception(error)
+            launch.status.exception()  # seen: who launched it may have given up waiting, and is told of it no more
         else:
             self._take_in(found)
 

@@ -199,12 +199,18 @@ class RemoteExecutor:
         offset, limit = max(0, offset), max(0, min(limit, limits.LOG_PAGE_BYTES))
         node = self._node_of(attempt)
         link = self._links.get(node) if node else None
+        unreachable: NodeUnreachable | None = None
         if link is not None and link.state is NodeState.up:
-            page = await link.logs(attempt, stream, offset, limit)
-            return page.data, page.following, page.whole
+            try:
+                page = await link.logs(attempt, stream, offset, limit)
+                return page.data, page.following, page.whole
+            except NodeUnreachable as error:
+                unreachable = error  # maybe it is just being released: its logs are kept here by then
         kept = await asyncio.to_thread(self._archive.read, attempt, stream, offset, limit)
         if kept is not None:
             return kept
+        if unreachable is not None:
+            raise unreachable
         if link is not None and link.state is NodeState.suspect:
             raise NodeUnreachable(f"attempt {attempt}: its node {node} does not answer just now: {link.problem}")
         if node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from agentorch.model.fleet import NodeState
 from agentorch.model.jobs import Cause, EntryPoint
 from tests.executors.ends import until_logged
 from tests.executors.processes import kill, marked, shim_of
-from tests.executors.remote.cluster import Cluster, opened, until_state
+from tests.executors.remote.cluster import Cluster, Cuttable, opened, until_state
 from tests.executors.rigs import shell
 from tests.executors.waiting import eventually
 
@@ -235,6 +235,33 @@ def test_a_released_node_leaves_its_logs_behind(cluster: Cluster) -> None:
             assert await executor.logs("b.1", "stdout", 0, 100) == (b"", 0, True)
 
     asyncio.run(run())
+
+
+def test_a_log_is_there_while_its_node_is_being_released(cluster: Cluster) -> None:
+    class Watched(Cuttable):
+        """Reads a log between the end of a node and the moment at which the executor hears of it."""
+
+        def __init__(self) -> None:
+            super().__init__(cluster.root / "nodes", {"cpu": 2})
+            self.read: Callable[[], Awaitable[tuple[bytes, int, bool]]] | None = None
+            self.seen = b""
+
+        async def resize(self, node_type: str, target: int, remove: Sequence[str]) -> None:
+            await super().resize(node_type, target, remove)
+            assert self.read is not None
+            self.seen, _, _ = await self.read()
+
+    transport = Watched()
+
+    async def run() -> None:
+        async with opened(cluster, transport=transport) as (executor, told):
+            await executor.launch([on("node-1", "a", "echo kept")])
+            await told.of("a.1")
+            transport.read = lambda: executor.logs("a.1", "stdout", 0, 100)
+            await executor.scale("cpu", 1, ["node-1"])
+
+    asyncio.run(run())
+    assert transport.seen == b"kept\n"
 
 
 def test_a_function_is_called_on_a_node_and_its_result_and_log_come_home(cluster: Cluster) -> None:
