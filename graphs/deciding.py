@@ -16,11 +16,13 @@ from agentorch.graphs.alarms import Alarms
 from agentorch.model.brain import Brain, BrainContext
 from agentorch.model.limits import (
     BRAIN_FAILURES_BEFORE_FALLBACK,
+    BRAIN_FORESIGHTS_PER_CYCLE,
     BRAIN_PREVIEWS_PER_CYCLE,
     BRAIN_PROBE_EVERY_CYCLES,
 )
 from agentorch.model.observation import Observation
 from agentorch.model.proposals import BrainReport, Draft, Mode, Verdict
+from agentorch.model.twin import Outlook
 from agentorch.tools.reports import checked_report
 from agentorch.tools.steps import Steps
 from agentorch.tools.text import describe
@@ -126,8 +128,8 @@ class Asker:
     async def _answer(self, observation: Observation) -> object:
         if self._call is not None and not self._call.done():
             raise BrainError(f"brain {self.id} still runs its call of an earlier cycle; it was cancelled and goes on")
-        gate = _PreviewGate(self._steps)
-        context = BrainContext(preview=gate.preview, timeout_s=self._timeout_s)
+        gate = _Gate(self._steps)
+        context = BrainContext(preview=gate.preview, foresee=gate.foresee, timeout_s=self._timeout_s)
         call = self._call = asyncio.create_task(_decide(self._brain, observation, context), name=f"brain {self.id}")
         call.add_done_callback(_retrieve)
         try:
@@ -164,22 +166,34 @@ def _retrieve(call: asyncio.Task[object]) -> None:
         call.exception()
 
 
-class _PreviewGate:
-    """The preview that one call of one brain may use: bounded, and shut once the brain had its time."""
+class _Gate:
+    """What one call of one brain may ask: bounded, and shut once the brain had its time."""
 
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
-        self._left = BRAIN_PREVIEWS_PER_CYCLE
+        self._previews = BRAIN_PREVIEWS_PER_CYCLE
+        self._questions = BRAIN_FORESIGHTS_PER_CYCLE
         self._shut = False
 
     async def preview(self, drafts: tuple[Draft, ...]) -> list[Verdict]:
         """Raises Refused when the cycle is over or its previews are used up, BrainError for unfit drafts."""
-        if self._shut:
-            raise Refused("conflict", "this cycle is decided; its previews are over")
-        if self._left <= 0:
+        self._check()
+        if self._previews <= 0:
             raise Refused("overloaded", f"more than {BRAIN_PREVIEWS_PER_CYCLE} previews in one cycle")
-        self._left -= 1
+        self._previews -= 1
         return await self._steps.preview(drafts)
+
+    async def foresee(self, drafts: tuple[Draft, ...]) -> Outlook:
+        """Raises as `preview` does."""
+        self._check()
+        if self._questions <= 0:
+            raise Refused("overloaded", f"more than {BRAIN_FORESIGHTS_PER_CYCLE} questions to the twin in one cycle")
+        self._questions -= 1
+        return await self._steps.foresee(drafts)
+
+    def _check(self) -> None:
+        if self._shut:
+            raise Refused("conflict", "this cycle is decided; nothing more is answered")
 
     def close(self) -> None:
         self._shut = True

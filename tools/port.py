@@ -8,6 +8,7 @@ from typing import Protocol
 
 from agentorch.model.observation import Observation
 from agentorch.model.proposals import BrainReport, Draft, Proposal, Verdict
+from agentorch.model.twin import Outlook
 
 
 class ControlPort(Protocol):
@@ -16,6 +17,9 @@ class ControlPort(Protocol):
 
     async def preview(self, drafts: tuple[Draft, ...]) -> list[Verdict]:
         """What guardrails would say of these drafts together, now. Records nothing."""
+
+    async def foresee(self, drafts: tuple[Draft, ...]) -> Outlook:
+        """What the twin foresees of each draft, against doing nothing, from now on. Records nothing."""
 
     async def hand_in(self, cycle: int, report: BrainReport) -> list[Proposal]:
         """Hand in a cycle's report; each draft is judged and recorded, as denied, observed, allowed or open."""

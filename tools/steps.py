@@ -15,9 +15,11 @@ from agentorch.model.limits import (
     PROPOSALS_PER_CYCLE,
     REASON_MAX_CHARS,
     SECOND_MS,
+    TWIN_CANDIDATES_MAX,
 )
 from agentorch.model.observation import Observation
 from agentorch.model.proposals import BrainReport, Draft, Proposal, Verdict
+from agentorch.model.twin import Outlook
 from agentorch.tools.port import ControlPort
 from agentorch.tools.reports import checked_drafts
 from agentorch.tools.text import clean_text
@@ -38,6 +40,10 @@ class Steps:
     async def preview(self, drafts: Sequence[Draft]) -> list[Verdict]:
         """What guardrails would say of these drafts together, now. Raises BrainError for drafts that aren't JSON."""
         return await self._port.preview(checked_drafts(tuple(drafts), BRAIN_PREVIEWS_PER_CYCLE))
+
+    async def foresee(self, drafts: Sequence[Draft]) -> Outlook:
+        """What the twin foresees of each draft. Raises BrainError for drafts that aren't JSON, Refused."""
+        return await self._port.foresee(checked_drafts(tuple(drafts), TWIN_CANDIDATES_MAX))
 
     async def proposal(self, proposal: str) -> Proposal | None:
         """One proposal as the ledger has it now."""

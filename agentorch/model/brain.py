@@ -9,12 +9,18 @@ import msgspec
 
 from agentorch.model.observation import Observation
 from agentorch.model.proposals import BrainReport, Draft, Verdict
+from agentorch.model.twin import Outlook
 
 
 class BrainContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What a brain may use while it decides: a preview of what guardrails would say. Reads are free."""
+    """What a brain may use while it decides: what guardrails would say, and what the twin foresees. Reads are free.
+
+    `foresee` answers with one impact for each draft, each on its own against doing nothing; it raises Refused when the
+    cycle's budget of questions is used up, or when there is no twin.
+    """
 
     preview: Callable[[tuple[Draft, ...]], Awaitable[list[Verdict]]]
+    foresee: Callable[[tuple[Draft, ...]], Awaitable[Outlook]]
     timeout_s: float
 
 

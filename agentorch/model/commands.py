@@ -13,6 +13,7 @@ from agentorch.model.guardrails import GuardrailSettings
 from agentorch.model.jobs import Cause, JobSpec, Usage
 from agentorch.model.observation import DeviceSample
 from agentorch.model.proposals import AnswerKind, BrainReport, Mode
+from agentorch.model.twin import Impact
 
 
 class _Command(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -217,10 +218,14 @@ class Observe(_Command, frozen=True, kw_only=True):
 
 
 class HandIn(_Command, frozen=True, kw_only=True):
-    """A brain's report for a cycle: each draft is judged and recorded."""
+    """A brain's report for a cycle: each draft is judged and recorded, with its impact where the twin computed one.
+
+    `impacts` are in the drafts' order; it may be shorter.
+    """
 
     cycle: int
     report: BrainReport
+    impacts: tuple[Impact | None, ...] = ()
 
 
 class AnswerApproval(_Command, frozen=True, kw_only=True):

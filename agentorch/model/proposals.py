@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from agentorch.model.twin import Impact, Score
+
 
 class Mode(StrEnum):
     """How far the supervisor may go. The safest wins; only a person raises it. `paused` is the kill switch."""
@@ -137,12 +139,6 @@ class Draft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     alternatives: tuple[str, ...] = ()  # what else was weighed, and why not
 
 
-class Impact(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Predicted by the twin; None on a proposal means: not computed."""
-
-    lines: tuple[tuple[str, str, str], ...] = ()  # (measure, doing nothing, approved)
-
-
 class ProposalState(StrEnum):
     denied = "denied"  # a guardrail, the mode or the schema said no
     observed = "observed"  # mode `observe`: recorded, nothing acts
@@ -190,7 +186,8 @@ class Proposal(msgspec.Struct, kw_only=True):
     reason: str = ""
     evidence: tuple[str, ...] = ()
     alternatives: tuple[str, ...] = ()
-    impact: Impact | None = None
+    impact: Impact | None = None  # None: not computed
+    score: Score | None = None  # of its impact, after the horizon
     verdict: Verdict
     risk: Risk = Risk.high
     reversible: bool = False

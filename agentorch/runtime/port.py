@@ -6,10 +6,12 @@ import copy
 from collections.abc import AsyncIterator
 
 from agentorch.core.guardrails import preview
+from agentorch.errors import Refused
 from agentorch.model import commands as cmd
 from agentorch.model import events as ev
 from agentorch.model.observation import Observation
 from agentorch.model.proposals import BrainReport, Draft, Proposal, ProposalState, Verdict
+from agentorch.model.twin import Outlook
 from agentorch.runtime.runtime import Runtime
 
 SETTLING = (
@@ -35,6 +37,9 @@ class RuntimePort:
 
     async def preview(self, drafts: tuple[Draft, ...]) -> list[Verdict]:
         return preview(self._runtime.loop.state, drafts, self._runtime.now_ms())
+
+    async def foresee(self, drafts: tuple[Draft, ...]) -> Outlook:
+        raise Refused("unreachable", "nothing is foreseen yet")
 
     async def hand_in(self, cycle: int, report: BrainReport) -> list[Proposal]:
         proposals = await self._runtime.ask(cmd.HandIn(cycle=cycle, report=report))

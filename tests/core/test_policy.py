@@ -10,11 +10,13 @@ import pytest
 
 from agentorch.core.guardrails import preview
 from agentorch.core.policy import RuleBrain, decide
+from agentorch.errors import Refused
 from agentorch.model import commands as cmd
 from agentorch.model.brain import Brain, BrainContext
 from agentorch.model.guardrails import GuardrailSettings
 from agentorch.model.observation import JobFacts, Observation, PoolFacts, TenantFacts, WorkerFacts
 from agentorch.model.proposals import BrainReport, Draft, Mode, Verdict
+from agentorch.model.twin import Outlook
 from tests.core.guardrails.supervised import Supervised
 
 DOLLAR = 1_000_000
@@ -172,12 +174,16 @@ def test_it_says_the_same_of_the_same() -> None:
 # -- with the guardrails at hand
 
 
+async def blind(drafts: tuple[Draft, ...]) -> Outlook:
+    raise Refused("unreachable", "there is no twin")
+
+
 def decided(world: Supervised, observation: Observation) -> BrainReport:
     async def ask(drafts: tuple[Draft, ...]) -> list[Verdict]:
         return preview(world.state, drafts, world.now_ms)
 
     brain: Brain = RuleBrain()
-    return asyncio.run(brain.decide(observation, BrainContext(preview=ask, timeout_s=5)))
+    return asyncio.run(brain.decide(observation, BrainContext(preview=ask, foresee=blind, timeout_s=5)))
 
 
 def fleet() -> Supervised:

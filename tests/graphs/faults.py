@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from agentorch.model.observation import Observation
 from agentorch.model.proposals import BrainReport, Draft, Proposal, Verdict
+from agentorch.model.twin import Outlook
 from agentorch.tools.port import ControlPort
 
 
@@ -35,6 +36,10 @@ class FaultyPort:
     async def preview(self, drafts: tuple[Draft, ...]) -> list[Verdict]:
         await self._pass("preview")
         return await self._port.preview(drafts)
+
+    async def foresee(self, drafts: tuple[Draft, ...]) -> Outlook:
+        await self._pass("foresee")
+        return await self._port.foresee(drafts)
 
     async def hand_in(self, cycle: int, report: BrainReport) -> list[Proposal]:
         await self._pass("hand_in")

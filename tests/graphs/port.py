@@ -30,6 +30,7 @@ from agentorch.model.proposals import (
     Verdict,
     target_of,
 )
+from agentorch.model.twin import Course, Impact, Outlook
 
 ANSWERED = {
     AnswerKind.approve: ProposalState.approved,
@@ -82,6 +83,10 @@ class MemoryPort:
     async def preview(self, drafts: tuple[Draft, ...]) -> list[Verdict]:
         self._check()
         return [self._judge(draft)[1] for draft in drafts]
+
+    async def foresee(self, drafts: tuple[Draft, ...]) -> Outlook:
+        self._check()
+        return Outlook(horizon_s=0.0, idle=Course(), impacts=tuple(Impact(text="nothing changes") for _ in drafts))
 
     async def hand_in(self, cycle: int, report: BrainReport) -> list[Proposal]:
         self._check()

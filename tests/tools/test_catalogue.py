@@ -24,9 +24,9 @@ def test_reads_and_proposals_are_apart_and_complete() -> None:
 def test_no_tool_acts_approves_or_changes_the_supervisor() -> None:
     words = {"approve", "answer", "mode", "key", "budget", "guardrail", "ledger", "carry", "hand", "act", "tenant"}
     assert [name for name in ALL_TOOLS if words & set(name.split("_"))] == []
-    # What a toolbox holds can't act either: all it has is an observation and a preview.
+    # What a toolbox holds can't act either: all it has is an observation, a preview and a look ahead.
     assert set(inspect.signature(toolbox.Toolbox).parameters) == {"observation", "context"}
-    assert set(BrainContext.__struct_fields__) == {"preview", "timeout_s"}
+    assert set(BrainContext.__struct_fields__) == {"preview", "foresee", "timeout_s"}
 
 
 def test_the_steps_are_exactly_those_of_the_port() -> None:

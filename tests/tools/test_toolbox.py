@@ -14,6 +14,7 @@ from agentorch.model.brain import BrainContext
 from agentorch.model.limits import EVIDENCE_MAX, NAME_MAX_CHARS, PROPOSALS_PER_CYCLE, REASON_MAX_CHARS
 from agentorch.model.observation import JobFacts, Observation
 from agentorch.model.proposals import Action, Draft, Mode, Note, Ruling, Verdict
+from agentorch.model.twin import Course, Impact, Outlook
 from agentorch.tools.toolbox import ToolAnswer, Toolbox
 
 SCALE = {"pool": "gpu", "workers": 3, "reason": "p95 wait is 90 s"}
@@ -27,8 +28,12 @@ async def preview(drafts: tuple[Draft, ...]) -> list[Verdict]:
     return [Verdict(ruling=Ruling.allow, notes=(Note(rule="G1", ruling=Ruling.allow, text="ok"),)) for _ in drafts]
 
 
+async def foresee(drafts: tuple[Draft, ...]) -> Outlook:
+    return Outlook(horizon_s=60.0, idle=Course(), impacts=tuple(Impact(horizon_s=60.0) for _ in drafts))
+
+
 def toolbox() -> Toolbox:
-    return Toolbox(SEEN, BrainContext(preview=preview, timeout_s=1.0))
+    return Toolbox(SEEN, BrainContext(preview=preview, foresee=foresee, timeout_s=1.0))
 
 
 def call(box: Toolbox, name: object, arguments: object) -> ToolAnswer:

@@ -39,7 +39,7 @@ def proposal_document(facts: Facts, proposal: Proposal) -> ProposalDocument:
         reason=proposal.reason,
         evidence=list(proposal.evidence),
         alternatives=list(proposal.alternatives),
-        impact=None if proposal.impact is None else {"lines": [list(line) for line in proposal.impact.lines]},
+        impact=None if proposal.impact is None else msgspec.to_builtins(proposal.impact),
         ruling=proposal.verdict.ruling,
         notes=[NoteDocument(rule=n.rule, ruling=n.ruling, text=n.text) for n in proposal.verdict.notes],
         before=proposal.before,
