@@ -14,6 +14,7 @@ from agentorch.schemas.documents import (
     TenantDocument,
     WorkerDocument,
 )
+from agentorch.schemas.twin import CalibrationDocument, ImpactDocument, ScoreDocument
 
 
 class NoteDocument(Document):
@@ -46,7 +47,8 @@ class ProposalDocument(Document):
     reason: str
     evidence: list[str] = []
     alternatives: list[str] = []
-    impact: dict[str, Any] | None = None  # None: not computed
+    impact: ImpactDocument | None = None  # None: not computed
+    score: ScoreDocument | None = None  # how its impact came out; None before its horizon
     ruling: str
     notes: list[NoteDocument] = []
     before: str = ""
@@ -69,6 +71,22 @@ class ProposalDocument(Document):
 
 class ProposalPage(Page):
     items: list[ProposalDocument]
+
+
+class ForeseenDocument(Document):
+    """What the twin says of an action that somebody thinks of, and what guardrails would say of it as a proposal."""
+
+    action: dict[str, Any]
+    kind: str
+    target: str
+    title: str
+    before: str = ""
+    after: str = ""
+    seq: int  # of the state that it was asked of
+    at: float
+    ruling: str  # allow | ask | deny
+    notes: list[NoteDocument] = []
+    impact: ImpactDocument
 
 
 class AnsweredItem(Document):
@@ -106,10 +124,12 @@ class DecisionDocument(Document):
     observation: dict[str, Any] | None = None  # whole, in the single-decision document
     exchanges: list[ExchangeDocument] = []
     proposals: list[ProposalDocument] = []
+    calibration: list[CalibrationDocument] = []  # of its brain and the kinds of its proposals, as of now
 
 
 class DecisionPage(Page):
     items: list[DecisionDocument]
+    calibration: list[CalibrationDocument] = []  # of every brain and kind of action
 
 
 class ModeDocument(Document):

@@ -1,0 +1,98 @@
+"""What the API answers with about the twin: ranges, courses, impacts, scores. Fields are those of `model.twin`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from agentorch.schemas.base import Document
+
+Judged = Literal["better", "worse", "same", "unclear"]
+
+
+class RangeDocument(Document):
+    """One number over all draws: 10 %, 50 % and 90 % of them are not above these."""
+
+    low: float = 0.0
+    mid: float = 0.0
+    high: float = 0.0
+
+
+NOTHING = RangeDocument()
+
+
+class WaitsDocument(Document):
+    """How long the jobs of a pool and tier waited, seconds."""
+
+    pool: str
+    tier: str
+    p50_s: RangeDocument
+    p95_s: RangeDocument
+
+
+class CourseDocument(Document):
+    """How it goes from now until the horizon. The series are medians at equally spaced times up to it."""
+
+    wait_p50_s: RangeDocument = NOTHING
+    wait_p95_s: RangeDocument = NOTHING
+    queued: RangeDocument = NOTHING
+    ended: RangeDocument = NOTHING
+    misses: RangeDocument = NOTHING
+    cost_usd_micros: RangeDocument = NOTHING
+    utilization_percent: RangeDocument = NOTHING
+    preempted: RangeDocument = NOTHING
+    lost_s: RangeDocument = NOTHING
+    waits: list[WaitsDocument] = []
+    queue: list[float] = []
+    waited_s: list[float] = []
+    pool_waited_s: dict[str, list[float]] = {}
+
+
+class ChangeDocument(Document):
+    """One measure without the action and with it, and what the numbers say of the difference.
+
+    `unclear`: the difference is no larger than what the draws differ by anyway.
+    """
+
+    measure: (
+        str  # a field of CourseDocument: _s is seconds, _usd_micros millionths of a dollar, else a count or percent
+    )
+    idle: RangeDocument
+    acted: RangeDocument
+    judged: Judged
+
+
+class ImpactDocument(Document):
+    """What an action changes. `text` says why there are no numbers, if so, or why they are not those of now."""
+
+    horizon_s: float = 0.0
+    draws: int = 0
+    steps: int = 0  # simulated events, of both courses together
+    stopped_early: bool = False
+    idle: CourseDocument | None = None
+    acted: CourseDocument | None = None
+    gain_s: RangeDocument = NOTHING  # waiting time saved until the horizon, of all jobs together
+    text: str = ""
+    changes: list[ChangeDocument] = []  # the most telling measure first
+
+
+class MeasuredDocument(Document):
+    measure: str
+    predicted: RangeDocument
+    measured: float
+    inside: bool
+
+
+class ScoreDocument(Document):
+    """How an action came out, as of its horizon."""
+
+    at_ms: int
+    measures: list[MeasuredDocument]
+
+
+class CalibrationDocument(Document):
+    """Of one brain and kind of action: predicted numbers that were scored, and how many lay inside their range."""
+
+    brain: str
+    kind: str
+    scored: int
+    inside: int
