@@ -17,12 +17,14 @@ from cyclopts import App, Parameter
 from agentorch.cli.output import Printer, span
 from agentorch.config import load
 from agentorch.errors import ConfigError
+from agentorch.model import limits
 from agentorch.model.fleet import PoolSpec
 from agentorch.model.units import parse_duration_ms
 from agentorch.simulation import reference
 from agentorch.simulation.driver import PREEMPT_COST_S, drive, fixed, one_pool
 from agentorch.simulation.plot import plot as picture
 from agentorch.simulation.run import Report, Run, Tell, summarise
+from agentorch.simulation.supervised import CYCLE_MS, Counts, Supervisor
 from agentorch.simulation.traces import TraceJob, read_trace, shuffled_ties
 
 app: Final = App(name="simulate", help="Run the scheduler on a recorded trace, in virtual time.")
@@ -30,6 +32,7 @@ app: Final = App(name="simulate", help="Run the scheduler on a recorded trace, i
 DEFAULT: Final = "default"
 NODES, GPUS_PER_NODE = 1, 8
 TELL_EVERY_S: Final = 0.2
+SHORTEST_CYCLE_MS: Final = 100
 
 
 @Parameter(name="*")
@@ -47,7 +50,9 @@ class Rows:
     def of(self, trace: Path) -> list[TraceJob]:
         """Raises ConfigError."""
         _at_least(1, limit=self.limit)
-        longest_s = None if self.max_duration is None else _seconds(self.max_duration)
+        longest_s = (
+            None if self.max_duration is None else _duration_ms("--max-duration", self.max_duration) // limits.SECOND_MS
+        )
         found = read_trace(trace, max_duration_s=longest_s, gpu_jobs_only=self.gpu_jobs_only, limit=self.limit)
         return shuffled_ties(found, self.seed)
 
@@ -84,6 +89,35 @@ class Cluster:
         return tuple(fixed(pool) for pool in found)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Supervision:
+    """Who watches over the cluster."""
+
+    supervised: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Let the rule brain supervise the policy default, mode guarded: what guardrails allow is carried out, "
+            "what they ask nobody answers.",
+        ),
+    ] = False
+    cycle: Annotated[str | None, Parameter(help="Time between its cycles; by default 5s, as a server's.")] = None
+
+    def supervisor(self, policy: str) -> Supervisor | None:
+        """Raises ConfigError."""
+        if not self.supervised:
+            if self.cycle is not None:
+                raise ConfigError("--cycle is the supervisor's: add --supervised")
+            return None
+        if policy != DEFAULT:
+            raise ConfigError(f"--supervised: expected --policy {DEFAULT}, not {policy}")
+        cycle_ms = CYCLE_MS if self.cycle is None else _duration_ms("--cycle", self.cycle)
+        if not SHORTEST_CYCLE_MS <= cycle_ms <= limits.DAY_MS:
+            raise ConfigError(f"--cycle {self.cycle}: expected 0.1s to 1d")
+        return Supervisor(cycle_ms=cycle_ms)
+
+
 @app.command
 def jobs(
     trace: Path,
@@ -91,6 +125,7 @@ def jobs(
     cluster: Cluster | None = None,
     policy: str = DEFAULT,
     preempt_cost: int = PREEMPT_COST_S,
+    supervision: Supervision | None = None,
     rows: Rows | None = None,
     output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
     plot: Path | None = None,
@@ -119,6 +154,7 @@ def jobs(
         raise ConfigError(f"--policy {policy!r}: there is {', '.join((DEFAULT, *reference.POLICIES))}")
     if ledger is not None and (policy != DEFAULT or ledger.exists()):
         raise ConfigError(f"--ledger {ledger}: expected a file that is not there yet, and --policy {DEFAULT}")
+    supervisor = (supervision or Supervision()).supervisor(policy)
     cluster = cluster or Cluster()
     specs = cluster.specs()
     found = (rows or Rows()).of(trace)
@@ -127,12 +163,12 @@ def jobs(
     if policy != DEFAULT:
         run = _reference(found, specs, policy, tell, alone=cluster.pools is not None)
     elif ledger is not None:
-        run = asyncio.run(_recorded(ledger, found, specs, tell, preempt_cost))
+        run = asyncio.run(_recorded(ledger, found, specs, tell, preempt_cost, supervisor))
     else:
-        run = drive(found, specs, tell, preempt_cost_s=preempt_cost)
+        run = drive(found, specs, tell, preempt_cost_s=preempt_cost, supervisor=supervisor)
     report = summarise(found, run, time.perf_counter() - began)
     tell.clear()
-    _print(report, output)
+    _print(report, supervisor.counts if supervisor is not None else None, output)
     if plot is not None:
         _write(plot, picture(run, f"{trace.name}, {policy}"))
     return 0
@@ -145,7 +181,12 @@ def _reference(found: Sequence[TraceJob], cluster: Sequence[PoolSpec], policy: s
 
 
 async def _recorded(
-    file: Path, found: Sequence[TraceJob], cluster: Sequence[PoolSpec], tell: Tell, preempt_cost: int
+    file: Path,
+    found: Sequence[TraceJob],
+    cluster: Sequence[PoolSpec],
+    tell: Tell,
+    preempt_cost: int,
+    supervisor: Supervisor | None,
 ) -> Run:
     from agentorch.ledger.sqlite import SqliteLedger
     from agentorch.simulation.recording import drive_into
@@ -153,7 +194,7 @@ async def _recorded(
     ledger = SqliteLedger(file)
     await ledger.open()
     try:
-        return await drive_into(ledger, found, cluster, tell, preempt_cost_s=preempt_cost)
+        return await drive_into(ledger, found, cluster, tell, preempt_cost_s=preempt_cost, supervisor=supervisor)
     finally:
         await ledger.close()
 
@@ -164,14 +205,14 @@ def _at_least(low: int, **given: int | None) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least {low}, not {value}")
 
 
-def _seconds(text: str) -> int:
+def _duration_ms(option: str, text: str) -> int:
     try:
-        return parse_duration_ms(text) // 1000
+        return parse_duration_ms(text)
     except ValueError as error:
-        raise ConfigError(f"--max-duration {text!r}: {error}") from error
+        raise ConfigError(f"{option} {text!r}: {error}") from error
 
 
-def _print(report: Report, output: Literal["table", "json"]) -> None:
+def _print(report: Report, counts: Counts | None, output: Literal["table", "json"]) -> None:
     lines = [
         ("jobs", report.jobs),
         ("avg JCT", f"{span(report.avg_jct_s)} ({report.avg_jct_s:,.0f} s)"),
@@ -184,7 +225,11 @@ def _print(report: Report, output: Literal["table", "json"]) -> None:
         ("preemptions", report.preemptions),
         ("took", span(report.sim_wall_s)),
     ]
-    Printer(output).one(msgspec.to_builtins(report), lines)
+    found = msgspec.to_builtins(report)
+    if counts is not None:
+        found |= msgspec.to_builtins(counts)
+        lines += [("actions", counts.actions), ("asked", counts.asked), ("denied", counts.denied)]
+    Printer(output).one(found, lines)
 
 
 def _write(path: Path, text: str) -> None:

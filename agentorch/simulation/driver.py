@@ -24,6 +24,7 @@ from agentorch.model.fleet import PoolSpec, TenantSpec
 from agentorch.model.jobs import ON_WORKER, WAITING, Cause, Constraints, JobSpec, Resources
 from agentorch.simulation.reference import silent
 from agentorch.simulation.run import TELL_EVERY, Moment, Run, Tell
+from agentorch.simulation.supervised import Supervisor
 from agentorch.simulation.traces import TraceJob
 
 #: When a trace begins. Not 0, which in places stands for a time that is not known.
@@ -35,6 +36,9 @@ POOL = "cluster"
 PREEMPT_COST_S = 60
 #: Everything that may happen at one instant, in this order.
 ENDED, SUBMITTED, LOOK = range(3)
+
+#: So long a supervisor is waited for when nothing runs, nothing is to come, and jobs wait.
+STUCK_MS = limits.HOUR_MS
 
 Sink = Callable[[Sequence[Event]], None]
 
@@ -88,13 +92,20 @@ class Driver:
     """A state, and what is still to happen to it. `sink` is given the events of each instant, in order."""
 
     def __init__(
-        self, jobs: Sequence[TraceJob], pools: Sequence[PoolSpec], sink: Sink, *, preempt_cost_s: int = PREEMPT_COST_S
+        self,
+        jobs: Sequence[TraceJob],
+        pools: Sequence[PoolSpec],
+        sink: Sink,
+        *,
+        preempt_cost_s: int = PREEMPT_COST_S,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.jobs = jobs
         self.state = State()
-        self.now_ms = BEGIN_MS
+        self.now_ms = self.happened_ms = BEGIN_MS
         self.sink = sink
         self.preempt_cost_s = preempt_cost_s
+        self.supervisor = supervisor
         self.left_s = [job.duration_s for job in jobs]
         self.names: list[str] = [""] * len(jobs)
         self.index: dict[str, int] = {}
@@ -107,6 +118,8 @@ class Driver:
             self.take(command)
         for at, job in enumerate(jobs):
             self._due.append((BEGIN_MS + job.submit_s * limits.SECOND_MS, SUBMITTED, at, 0))
+        if supervisor is not None and self._due:
+            supervisor.begin(self._due[0][0])
 
     def take(self, command: cmd.Command) -> Any:
         """Decide a command now, and do what its events order. Raises Refused."""
@@ -122,11 +135,13 @@ class Driver:
 
     def steps(self) -> Iterator[int]:
         """From instant to instant until all jobs have ended; yields how many have."""
-        while self._due:
-            self.now_ms = self._due[0][0]
-            if not self._happens():
+        while self._due or self._may_be_helped():
+            supervisor = self._advance()
+            if supervisor is None and not self._happens():
                 continue
             self.take(cmd.Tick())
+            if supervisor is not None:
+                supervisor.step(self)
             while self.take(cmd.Schedule()):
                 pass
             self.flush()
@@ -135,6 +150,20 @@ class Driver:
         if self.waiting:
             name = next(name for name in self.names if self.state.facts.jobs[name].state in WAITING)
             raise ConfigError(f"{self.waiting} jobs never start; the first is {self.jobs[self.index[name]].id}")
+
+    def _advance(self) -> Supervisor | None:
+        """Go to the next instant; returns the supervisor when that is a cycle of its. Else something happens then."""
+        if self.supervisor is not None:
+            cycle_ms = self.supervisor.due_ms(self)
+            if not self._due or cycle_ms < self._due[0][0]:
+                self.now_ms = cycle_ms
+                return self.supervisor
+        self.now_ms = self.happened_ms = self._due[0][0]
+        return None
+
+    def _may_be_helped(self) -> bool:
+        """Whether a supervisor may still find room for jobs that wait when nothing else is to come."""
+        return self.supervisor is not None and self.waiting > 0 and self.now_ms < self.happened_ms + STUCK_MS
 
     def flush(self) -> None:
         """Hand over the events that nobody was given yet."""
@@ -236,12 +265,13 @@ def drive(
     sink: Sink = _nobody,
     *,
     preempt_cost_s: int = PREEMPT_COST_S,
+    supervisor: Supervisor | None = None,
 ) -> Run:
     """Run the trace to its end. A job that was stopped goes on where it was, and loses `preempt_cost_s` more.
 
     Raises ConfigError when a job can never start.
     """
-    driver = Driver(jobs, pools, sink, preempt_cost_s=preempt_cost_s)
+    driver = Driver(jobs, pools, sink, preempt_cost_s=preempt_cost_s, supervisor=supervisor)
     for step, ended in enumerate(driver.steps(), 1):
         if not step % TELL_EVERY:
             tell(ended)

@@ -13,6 +13,7 @@ from agentorch.model.fleet import PoolSpec
 from agentorch.simulation.driver import PREEMPT_COST_S, Driver
 from agentorch.simulation.reference import silent
 from agentorch.simulation.run import TELL_EVERY, Run, Tell
+from agentorch.simulation.supervised import Supervisor
 from agentorch.simulation.traces import TraceJob
 
 
@@ -23,13 +24,14 @@ async def drive_into(
     tell: Tell = silent,
     *,
     preempt_cost_s: int = PREEMPT_COST_S,
+    supervisor: Supervisor | None = None,
 ) -> Run:
     """As `driver.drive`, with every event in the ledger, which must be open and empty. The trace begins a day after
     1970-01-01. Raises ConfigError, LedgerFailed."""
     if (await ledger.info()).last_seq:
         raise ConfigError("the ledger holds events already; name a file that is not there yet")
     waiting: list[Event] = []
-    driver = Driver(jobs, pools, waiting.extend, preempt_cost_s=preempt_cost_s)
+    driver = Driver(jobs, pools, waiting.extend, preempt_cost_s=preempt_cost_s, supervisor=supervisor)
     for step, ended in enumerate(driver.steps(), 1):
         while len(waiting) >= limits.COMMIT_EVENTS_MAX:
             await ledger.commit(waiting[: limits.COMMIT_EVENTS_MAX], driver.now_ms)
