@@ -16,6 +16,9 @@ from agentorch.simulation.run import TELL_EVERY, Run, Tell
 from agentorch.simulation.supervised import Supervisor
 from agentorch.simulation.traces import TraceJob
 
+#: So many events are committed together, and what else happened at the same instant.
+COMMIT_FROM = limits.COMMIT_EVENTS_MAX // 2
+
 
 async def drive_into(
     ledger: Ledger,
@@ -33,12 +36,18 @@ async def drive_into(
     waiting: list[Event] = []
     driver = Driver(jobs, pools, waiting.extend, preempt_cost_s=preempt_cost_s, supervisor=supervisor)
     for step, ended in enumerate(driver.steps(), 1):
-        while len(waiting) >= limits.COMMIT_EVENTS_MAX:
-            await ledger.commit(waiting[: limits.COMMIT_EVENTS_MAX], driver.now_ms)
-            del waiting[: limits.COMMIT_EVENTS_MAX]
+        if len(waiting) >= COMMIT_FROM:
+            await _commit(ledger, waiting, driver.now_ms)
         if not step % TELL_EVERY:
             tell(ended)
     driver.take(cmd.CloseRuntime())
     driver.flush()
-    await ledger.commit(waiting, driver.now_ms)
+    await _commit(ledger, waiting, driver.now_ms)
     return driver.run
+
+
+async def _commit(ledger: Ledger, waiting: list[Event], now_ms: int) -> None:
+    """All of it, so that a commit ends where an instant does; only one that is too big is cut."""
+    for first in range(0, len(waiting), limits.COMMIT_EVENTS_MAX):
+        await ledger.commit(waiting[first : first + limits.COMMIT_EVENTS_MAX], now_ms)
+    waiting.clear()
