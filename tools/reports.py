@@ -27,6 +27,10 @@ from agentorch.model.proposals import BrainReport, Draft, Exchange
 from agentorch.tools.text import clean_text, encodable_text
 
 INTEGER_MAX: Final = 2**63 - 1
+_EXCHANGE_TEXTS: Final = (
+    "model", "request", "response", "content_type", "fault", "tools_sha256", "parameters", "libraries"
+)  # fmt: skip
+_EXCHANGE_COUNTS: Final = ("tokens_in", "tokens_out", "took_ms", "same_start", "same_end", "status")
 
 
 def checked_report(answer: object, brain: str) -> BrainReport:
@@ -75,17 +79,14 @@ def _exchanges(exchanges: object) -> tuple[Exchange, ...]:
 def _exchange(exchange: object) -> Exchange:
     if not isinstance(exchange, Exchange):
         raise BrainError(f"an exchange is {type(exchange).__name__}, not an exchange")
-    texts = (exchange.model, exchange.request, exchange.response)
-    if not all(isinstance(text, str) and len(text) <= BRAIN_EXCHANGE_MAX_CHARS for text in texts):
+    texts = {name: getattr(exchange, name) for name in _EXCHANGE_TEXTS}
+    if not all(isinstance(text, str) and len(text) <= BRAIN_EXCHANGE_MAX_CHARS for text in texts.values()):
         raise BrainError("an exchange holds something else than text, or too much of it")
-    counts = (exchange.tokens_in, exchange.tokens_out, exchange.took_ms)
-    if not all(type(count) is int and 0 <= count <= INTEGER_MAX for count in counts):
+    counts = {name: getattr(exchange, name) for name in _EXCHANGE_COUNTS}
+    if not all(type(count) is int and 0 <= count <= INTEGER_MAX for count in counts.values()):
         raise BrainError("an exchange counts tokens or milliseconds that are no numbers")
-    model, request, response = map(encodable_text, texts)
-    tokens_in, tokens_out, took_ms = counts
-    return Exchange(
-        model=model, request=request, response=response, tokens_in=tokens_in, tokens_out=tokens_out, took_ms=took_ms
-    )
+    kept = {name: encodable_text(text) for name, text in texts.items()}
+    return Exchange(**kept, **counts, base64=exchange.base64 is True)
 
 
 def _sequence(values: object, at_most: int, what: str) -> Iterable[object]:

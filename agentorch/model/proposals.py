@@ -208,7 +208,11 @@ class Proposal(msgspec.Struct, kw_only=True):
 
 
 class Exchange(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One exchange with a model, whole, so that a replay needs none."""
+    """One exchange with a model, whole, so that a replay needs none.
+
+    A cycle's requests repeat what was said before: of each only what differs from the one before it is in `request`,
+    after its first `same_start` characters and before its last `same_end`.
+    """
 
     model: str
     request: str
@@ -216,6 +220,15 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     tokens_in: int = 0
     tokens_out: int = 0
     took_ms: int = 0
+    same_start: int = 0
+    same_end: int = 0
+    status: int = 0  # HTTP's; 0: there was no answer
+    content_type: str = ""
+    base64: bool = False  # the response is no UTF-8, and is written so
+    fault: str = ""  # the name of what ended it before its end
+    tools_sha256: str = ""  # of the tools' schemas as they were sent
+    parameters: str = ""  # JSON, in the first exchange of a report: the brain's limits and settings, no secret
+    libraries: str = ""  # in the first exchange of a report: what spoke to the server, in which version
 
 
 class BrainReport(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
