@@ -72,7 +72,7 @@ def job_spec(job: TraceJob, pools: Sequence[PoolSpec]) -> JobSpec:
     own = tuple(pool for pool in pools if pool.name == job.vc)
     allowed = own or tuple(pools)
     largest = max(pool.shape.gpus for pool in allowed)
-    if not any(job.gpus <= pool.workers * pool.shape.gpus for pool in allowed):
+    if not any(job.gpus <= pool.max_workers * pool.shape.gpus for pool in allowed):
         where = f"pool {own[0].name}" if own else "any pool"
         raise ConfigError(f"{job.id} asks for {job.gpus} GPUs, more than {where} has")
     ranks = ranks_of(job.gpus, largest)

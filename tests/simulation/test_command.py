@@ -116,3 +116,30 @@ def test_bad_pools_are_named(tmp_path: Path) -> None:
     (tmp_path / "cpu.toml").write_text("[pools.cpu]\ncpus = 4")
     done = agentorch("simulate", "jobs", SMALL, "--pools", str(tmp_path / "cpu.toml"))
     assert (done.returncode, "pools.cpu: expected gpus and workers of at least 1" in done.stderr) == (2, True)
+
+
+def test_a_supervised_run_counts_what_came_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "elastic.toml"
+    file.write_text("[pools.cluster]\nworkers = 2\nmax_workers = 4\ngpus = 8\n")
+    ledger = tmp_path / "run.db"
+    arguments = (SMALL, "--pools", str(file), "--limit", "600", "--supervised", "--cycle", "1m")
+    found = report(*arguments, "--ledger", str(ledger))
+    assert list(found) == [*KEYS, "actions", "asked", "denied"]
+    assert found["actions"] > 0
+    assert agentorch("verify", str(ledger)).stdout.startswith("ok: ")
+    done = agentorch("simulate", "jobs", *arguments)
+    assert (done.returncode, "actions" in done.stdout) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--cycle", "5s"), "--cycle is the supervisor's: add --supervised"),
+        (("--supervised", "--cycle", "0s"), "--cycle 0s: expected 0.1s to 1d"),
+        (("--supervised", "--cycle", "x"), "--cycle 'x'"),
+        (("--supervised", "--policy", "fifo"), "--supervised: expected --policy default, not fifo"),
+    ],
+)
+def test_bad_supervision_is_named(arguments: tuple[str, ...], message: str) -> None:
+    done = agentorch("simulate", "jobs", SMALL, *arguments)
+    assert (done.returncode, message in done.stderr) == (2, True)
