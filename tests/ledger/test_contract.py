@@ -13,15 +13,21 @@ from agentorch.ledger.contract import Ledger
 from agentorch.ledger.memory import MemoryLedger
 from agentorch.ledger.sqlite import SqliteLedger
 from agentorch.ledger.verify import verify_chain
+from agentorch.simulation.faults.disk import Disk, DiskLedger
 from tests.ledger.samples import contents, event, events, fill
 
 Scenario = Callable[[Ledger], Coroutine[None, None, None]]
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "disk"])
 def play(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Scenario], None]:
     """Plays a scenario on an open, empty ledger and closes it."""
-    ledger: Ledger = SqliteLedger(tmp_path / "ledger.db") if request.param == "sqlite" else MemoryLedger()
+    ledgers: dict[str, Callable[[], Ledger]] = {
+        "sqlite": lambda: SqliteLedger(tmp_path / "ledger.db"),
+        "memory": MemoryLedger,
+        "disk": lambda: DiskLedger(Disk()),
+    }
+    ledger = ledgers[request.param]()
 
     async def whole(scenario: Scenario) -> None:
         await ledger.open()
