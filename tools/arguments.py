@@ -16,6 +16,7 @@ from agentorch.model.limits import (
     OBSERVED_JOBS_MAX,
     REASON_MAX_CHARS,
     REROUTE_JOBS_MAX,
+    TWIN_CANDIDATES_MAX,
 )
 from agentorch.model.proposals import Draft
 from agentorch.tools.text import clean_text
@@ -63,6 +64,16 @@ class Preview(Arguments):
         min_length=1,
         max_length=BRAIN_PREVIEWS_PER_CYCLE,
         description="each with `kind` (scale, reschedule, reroute, cordon, uncordon, alert) and that action's fields",
+    )
+
+
+class Foresee(Arguments):
+    """Ask the twin what each of these actions would change, each on its own, against doing nothing. Changes nothing.
+
+    Few questions are answered a cycle, so ask about all that you weigh at once."""
+
+    actions: list[dict[str, JsonValue]] = Field(
+        min_length=1, max_length=TWIN_CANDIDATES_MAX, description="each as for `preview`"
     )
 
 

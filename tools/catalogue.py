@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from agentorch.tools.arguments import (
     Arguments,
+    Foresee,
     Hold,
     ListUnsettled,
     Preview,
@@ -25,7 +26,7 @@ from agentorch.tools.arguments import (
 )
 
 READ_TOOLS: Final[Mapping[str, type[Arguments]]] = MappingProxyType(
-    {"read_observation": ReadObservation, "list_unsettled": ListUnsettled, "preview": Preview}
+    {"read_observation": ReadObservation, "list_unsettled": ListUnsettled, "preview": Preview, "foresee": Foresee}
 )
 PROPOSAL_TOOLS: Final[Mapping[str, type[Proposing]]] = MappingProxyType(
     {

@@ -11,11 +11,12 @@ from pydantic import ValidationError
 
 from agentorch.errors import AgentorchError
 from agentorch.model.brain import BrainContext
-from agentorch.model.limits import PROPOSALS_PER_CYCLE
+from agentorch.model.limits import BRAIN_FORESIGHTS_PER_CYCLE, PROPOSALS_PER_CYCLE
 from agentorch.model.observation import Observation
 from agentorch.model.proposals import Draft
-from agentorch.tools.arguments import Hold, ListUnsettled, Preview, Proposing, ReadObservation
+from agentorch.tools.arguments import Foresee, Hold, ListUnsettled, Preview, Proposing, ReadObservation
 from agentorch.tools.catalogue import ALL_TOOLS
+from agentorch.tools.foresight import compact
 from agentorch.tools.text import clean_text, describe
 
 CALL_NAME_MAX_CHARS = 100
@@ -35,6 +36,7 @@ class Toolbox:
         self._observation = observation
         self._context = context
         self._drafts: list[Draft] = []
+        self._foreseen = 0
         self.hold = ""
 
     @property
@@ -65,12 +67,22 @@ class Toolbox:
                 return _content({"open_targets": seen.open_targets, "recent_targets": seen.recent_targets})
             case Preview():
                 return _content(await self._context.preview(tuple(Draft(action=each) for each in arguments.actions)))
+            case Foresee():
+                return await self._foresee(tuple(Draft(action=each) for each in arguments.actions))
             case Proposing():
                 return self._collect(arguments.draft())
             case Hold():
                 self.hold = arguments.reason
                 return _content("noted")
         raise AssertionError(f"a tool without an answer: {type(arguments).__name__}")
+
+    async def _foresee(self, drafts: tuple[Draft, ...]) -> ToolAnswer:
+        if self._foreseen >= BRAIN_FORESIGHTS_PER_CYCLE:
+            return _refusal(
+                f"at most {BRAIN_FORESIGHTS_PER_CYCLE} questions to the twin a cycle; decide by what is known"
+            )
+        self._foreseen += 1
+        return _content(compact(await self._context.foresee(drafts)))
 
     def _collect(self, draft: Draft) -> ToolAnswer:
         if len(self._drafts) >= PROPOSALS_PER_CYCLE:

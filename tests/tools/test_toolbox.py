@@ -11,15 +11,33 @@ import pytest
 
 from agentorch.errors import Refused
 from agentorch.model.brain import BrainContext
-from agentorch.model.limits import EVIDENCE_MAX, NAME_MAX_CHARS, PROPOSALS_PER_CYCLE, REASON_MAX_CHARS
+from agentorch.model.limits import (
+    BRAIN_FORESIGHTS_PER_CYCLE,
+    EVIDENCE_MAX,
+    NAME_MAX_CHARS,
+    PROPOSALS_PER_CYCLE,
+    REASON_MAX_CHARS,
+    TWIN_CANDIDATES_MAX,
+)
 from agentorch.model.observation import JobFacts, Observation
 from agentorch.model.proposals import Action, Draft, Mode, Note, Ruling, Verdict
-from agentorch.model.twin import Course, Impact, Outlook
+from agentorch.model.twin import Course, Impact, Outlook, Range, Waits
 from agentorch.tools.toolbox import ToolAnswer, Toolbox
 
 SCALE = {"pool": "gpu", "workers": 3, "reason": "p95 wait is 90 s"}
 QUEUED = tuple(JobFacts(id=f"j{n}", name="n", tenant="t", tier="batch", state="queued", priority=0) for n in range(50))
 SEEN = Observation(cycle=1, seq=1, at_ms=0, mode=Mode.guarded, queued=QUEUED, open_targets=("pool:gpu",))
+
+PLOT = tuple(float(step) for step in range(500))
+IDLE = Course(
+    wait_p95_s=Range(1.23456, 300.4, 7000.0),
+    queued=Range(1, 2, 3),
+    ended=Range(5, 5, 5),
+    queue=PLOT,
+    pool_waited_s={"gpu": PLOT},
+    waits=(Waits("gpu", "batch", Range(0, 1, 2), Range(0, 1, 2)),) * 100,
+)
+ACTED = Course(wait_p95_s=Range(1, 200.5, 5000.0), ended=Range(5, 5, 5), cost_usd_micros=Range(0, 1500000, 2000000))
 
 
 async def preview(drafts: tuple[Draft, ...]) -> list[Verdict]:
@@ -29,7 +47,16 @@ async def preview(drafts: tuple[Draft, ...]) -> list[Verdict]:
 
 
 async def foresee(drafts: tuple[Draft, ...]) -> Outlook:
-    return Outlook(horizon_s=60.0, idle=Course(), impacts=tuple(Impact(horizon_s=60.0) for _ in drafts))
+    if any(draft.action.get("pool") == "gone" for draft in drafts):
+        raise Refused("unreachable", "there is no twin")
+    return Outlook(horizon_s=1800.0, idle=IDLE, draws=24, impacts=tuple(map(impact, drafts)))
+
+
+def impact(draft: Draft) -> Impact:
+    if draft.action["kind"] != "scale":
+        return Impact(text="the job is gone")
+    gain = Range(12.3456, 1234.56, 98765.4)
+    return Impact(horizon_s=1800.0, draws=24, idle=IDLE, acted=ACTED, gain_s=gain)
 
 
 def toolbox() -> Toolbox:
@@ -94,6 +121,9 @@ WRONG: dict[str, tuple[object, object]] = {
     "an unknown section": ("read_observation", {"section": "keys"}),
     "a refused preview": ("preview", {"actions": [{"kind": "scale", "pool": "gone"}]}),
     "no actions to preview": ("preview", {"actions": []}),
+    "no actions to foresee": ("foresee", {"actions": []}),
+    "too much to foresee": ("foresee", {"actions": [{"kind": "alert"}] * (TWIN_CANDIDATES_MAX + 1)}),
+    "a refused foresight": ("foresee", {"actions": [{"kind": "scale", "pool": "gone"}]}),
     "a deep preview": ("preview", '{"actions": ' + "[" * 10_000 + "]" * 10_000 + "}"),
 }
 
@@ -138,3 +168,28 @@ def test_holding_is_said_with_its_reason() -> None:
     box = toolbox()
     assert call(box, "hold", {"reason": "nothing waits"}).ok
     assert (box.hold, box.drafts) == ("nothing waits", ())
+
+
+def test_what_the_twin_foresees_is_told_in_few_numbers() -> None:
+    box = toolbox()
+    actions = [{"kind": "scale", "pool": "gpu", "workers": 3}] * (TWIN_CANDIDATES_MAX - 1) + [{"kind": "reschedule"}]
+    answer = call(box, "foresee", json.dumps({"actions": actions}))
+    assert answer.ok
+    assert len(answer.content) < 10_000
+    told = json.loads(answer.content)
+    assert (told["horizon_s"], told["draws"]) == (1800, 24)
+    assert told["do_nothing"] == {"wait_p95_s": [1.23, 300, 7000], "queued": [1, 2, 3], "ended": [5, 5, 5]}
+    assert told["actions"][0] == {
+        "gain_s": [12.3, 1230, 98800],
+        "after": {"wait_p95_s": [1, 200, 5000], "queued": [0, 0, 0], "cost_usd_micros": [0, 1500000, 2000000]},
+    }
+    assert told["actions"][-1] == {"unknown": "the job is gone"}
+    assert box.drafts == ()
+
+
+def test_questions_to_the_twin_are_bounded() -> None:
+    box = toolbox()
+    ask = {"actions": [{"kind": "scale", "pool": "gpu", "workers": 3}]}
+    answers = [call(box, "foresee", ask) for _ in range(BRAIN_FORESIGHTS_PER_CYCLE + 1)]
+    assert [answer.ok for answer in answers] == [True] * BRAIN_FORESIGHTS_PER_CYCLE + [False]
+    assert "at most 8 questions" in answers[-1].content
