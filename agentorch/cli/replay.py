@@ -12,6 +12,7 @@ from typing import Any
 from agentorch.api.stream import log_as_of
 from agentorch.api.views.fleet import budget_document, pool_document
 from agentorch.api.views.supervision import decision_document, mode_document, proposal_document
+from agentorch.cli.counterfactual import Other, counterfactual
 from agentorch.cli.verify import ledger_file
 from agentorch.core.facts import Facts
 from agentorch.core.state import State
@@ -30,8 +31,10 @@ def replay(
     at: str | None = None,
     output: str = "table",
     tui: bool = False,
+    other: Other | None = None,
 ) -> int:
-    """Show the decisions of a ledger and the state they led to, as of the end or of any moment before.
+    """Show the decisions of a ledger and the state they led to, as of the end or of any moment before; or, with
+    --brain or --set, what another brain or other settings would have made of it.
 
     Parameters
     ----------
@@ -51,6 +54,8 @@ def replay(
         from agentorch.cli.replay_tui import show
 
         return show(file)
+    if other is not None and other.asked:
+        return counterfactual(file, other, output, moment_ms)
     return asyncio.run(_print(file, seq, at, output))
 
 

@@ -1,0 +1,178 @@
+"""`agentorch replay LEDGER --brain ...`: what another brain, or other settings, would have made of a recording."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
+from agentorch.cli.common import pairs
+from agentorch.cli.other_brain import RECORDED, brain_named
+from agentorch.cli.output import Printer, note, safe, span
+from agentorch.config.overrides import read_overrides
+from agentorch.errors import ConfigError
+from agentorch.ledger.sqlite import SqliteLedger
+from agentorch.model.brain import Brain
+from agentorch.runtime.recording import Recording
+from agentorch.schemas.replay import CycleDocument, MeasureDocument, ReplayDocument, StanceDocument
+from agentorch.simulation.asking import Recorded
+from agentorch.simulation.replay import Asked, Progress, replay, reports_of, untold
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Other:
+    """Another brain, other settings, and of which part of the recording."""
+
+    brain: Annotated[
+        str | None,
+        Parameter(
+            help="Ask this brain what it would have done: rules, recorded (what was said then, which is the default "
+            "with --set), or a Python file with a brain in it, which is run."
+        ),
+    ] = None
+    settings: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--set",
+            negative="",
+            help="A setting as it should have been, KEY=VALUE: pools.NAME.KEY, tenants.NAME.KEY, guardrails.KEY, "
+            "supervisor.mode. Repeat it for more.",
+        ),
+    ] = None
+    from_: Annotated[
+        str | None, Parameter(name="--from", help="Begin at this time; ISO 8601, or a sequence as #123.")
+    ] = None
+    to: Annotated[str | None, Parameter(name="--to", help="End at this time; ISO 8601, or a sequence as #123.")] = None
+    day: Annotated[
+        bool, Parameter(negative="--no-day", help="Also drive the whole time again, with the one and the other.")
+    ] = True
+    plot: Annotated[Path | None, Parameter(help="Write a picture of both courses over time, an SVG.")] = None
+    timeout: Annotated[float, Parameter(help="Longest that the brain may think in one cycle, seconds.")] = 30.0
+
+    @property
+    def asked(self) -> bool:
+        return self.brain is not None or bool(self.settings)
+
+
+def counterfactual(file: Path, other: Other, output: str, moment_ms: Callable[[str], int]) -> int:
+    """Compare, and print. Raises ConfigError."""
+    if output not in ("table", "json"):
+        raise ConfigError(f"--output {output}: a replay with another brain is told as table or json")
+    if other.timeout <= 0:
+        raise ConfigError(f"--timeout must be more than 0, not {other.timeout:g}")
+    document = asyncio.run(compare(file, other, moment_ms, _progress()))
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    if output == "json":
+        print(document.model_dump_json(indent=2))
+    else:
+        _print(document)
+    return 0
+
+
+async def compare(
+    file: Path, other: Other, moment_ms: Callable[[str], int], progress: Progress = untold
+) -> ReplayDocument:
+    """Raises ConfigError, LedgerError."""
+    overrides = read_overrides(pairs(other.settings, "--set"))
+    name = other.brain or RECORDED
+    brain = None if name == RECORDED else brain_named(name)
+    recording = Recording(SqliteLedger(file, read_only=True), str(file))
+    await recording.open()
+    try:
+        after = 0 if other.from_ is None else _before(recording, other.from_, moment_ms)
+        upto = None if other.to is None else _seq(recording, other.to, moment_ms)
+        asked = Asked(overrides=overrides, after=after, upto=upto, day=other.day, timeout_s=other.timeout)
+        return await replay(recording, brain or _recorded(recording), asked, progress)
+    finally:
+        await recording.close()
+
+
+def _recorded(recording: Recording) -> Brain:
+    return Recorded({cycle: event.report for cycle, event in reports_of(recording.events).items()})
+
+
+def _seq(recording: Recording, text: str, moment_ms: Callable[[str], int]) -> int:
+    if not text.startswith("#"):
+        return recording.seq_at(moment_ms(text))
+    if not text[1:].isdecimal():
+        raise ConfigError(f"{text!r}: expected a sequence number such as #123")
+    return int(text[1:])
+
+
+def _before(recording: Recording, text: str, moment_ms: Callable[[str], int]) -> int:
+    """The sequence after which a window begins whose first event is at this time, or this one."""
+    return (
+        max(0, _seq(recording, text, moment_ms) - 1) if text.startswith("#") else recording.seq_at(moment_ms(text) - 1)
+    )
+
+
+def _progress() -> Progress:
+    """A line on stderr, for people only."""
+    if not sys.stderr.isatty():
+        return untold
+
+    def tell(done: int, total: int) -> None:
+        print(f"\r{done:,} of {total:,} cycles", end="", file=sys.stderr, flush=True)
+
+    return tell
+
+
+# -- for people
+
+
+def _print(document: ReplayDocument) -> None:
+    printer = Printer("table")
+    different = [cycle for cycle in document.cycles if not cycle.same]
+    was = ", ".join(document.was_brains) or "nobody"
+    print(f"{document.ledger}: {len(document.cycles)} decisions of {was}, put before {document.brain}")
+    for key, value in document.settings.items():
+        print(f"  with {safe(key)} = {safe(value)}")
+    print(f"{document.same} decided alike, {document.different} otherwise")
+    for cycle in different:
+        _cycle(cycle)
+    if document.summary:
+        print()
+        printer.rows(document.summary, _COLUMNS)
+    for text in document.notes:
+        note(f"note: {text}")
+
+
+def _cycle(cycle: CycleDocument) -> None:
+    moment = datetime.fromtimestamp(cycle.at, UTC).strftime("%H:%M:%S")
+    print(f"\n{moment}  cycle {cycle.cycle}, sequence {cycle.seq}")
+    for label, side in (("was", cycle.was), ("would", cycle.would)):
+        print(f"  {label:<6}{safe(_side(side))}")
+
+
+def _side(side: StanceDocument) -> str:
+    if side.error:
+        return f"error: {side.error}"
+    if not side.actions:
+        return f"holds: {side.hold}"
+    return "; ".join(f"{one.title} ({one.ruling}{f', {one.state}' if one.state else ''})" for one in side.actions)
+
+
+def _number(value: float | None, unit: str) -> str:
+    if value is None:
+        return "?"
+    if unit == "s":
+        return f"-{span(-value)}" if value < 0 else span(value)
+    return f"{value:,.2f}" if unit in ("usd", "percent") else f"{value:,.0f}"
+
+
+_COLUMNS: Final[list[tuple[str, Callable[[MeasureDocument], str]]]] = [
+    ("measure", lambda one: one.measure),
+    ("unit", lambda one: one.unit),
+    ("really", lambda one: _number(one.measured, one.unit)),
+    ("was, again", lambda one: _number(one.was, one.unit)),
+    ("would", lambda one: _number(one.would, one.unit)),
+    ("difference", lambda one: _number(one.difference, one.unit)),
+]

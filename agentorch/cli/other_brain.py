@@ -1,0 +1,74 @@
+"""The brain that a replay asks: the rules, what was recorded, or one from a file. Handed to whoever needs it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, cast
+
+from agentorch.errors import ConfigError
+from agentorch.model.brain import Brain, BrainContext
+from agentorch.model.observation import Observation
+from agentorch.model.proposals import BrainReport
+
+RULES: Final = "rules"
+RECORDED: Final = "recorded"
+EXPECTED: Final = f"expected {RULES}, {RECORDED} or a Python file such as mine.py"
+
+
+class FileBrain:
+    """`decide` of a Python file. Fulfils `model.brain.Brain`."""
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self.id = name
+        self._function = function
+        self._takes_context = len(inspect.signature(function).parameters) > 1
+
+    async def decide(self, observation: Observation, context: BrainContext) -> BrainReport:
+        found = self._function(observation, context) if self._takes_context else self._function(observation)
+        if inspect.isawaitable(found):
+            found = await found
+        return cast(BrainReport, found)
+
+
+def brain_named(text: str) -> Brain:
+    """The brain that `--brain` names; `recorded` is made from the recording itself. Raises ConfigError."""
+    if text == RULES:
+        from agentorch.core.policy import RuleBrain
+
+        return RuleBrain()
+    if text.endswith(".py"):
+        return brain_from(Path(text))
+    raise ConfigError(f"--brain {text!r}: {EXPECTED}")
+
+
+def brain_from(file: Path) -> Brain:
+    """The file's `brain`, which is one, or its function `decide(observation)` or `decide(observation, context)`, async
+    or not, which answers with a `BrainReport`. Runs the file. Raises ConfigError."""
+    module = _loaded(file)
+    found = getattr(module, "brain", None)
+    if found is not None:
+        if not isinstance(getattr(found, "id", None), str) or not inspect.iscoroutinefunction(found.decide):
+            raise ConfigError(f"--brain {file}: `brain` needs an `id` and an async `decide(observation, context)`")
+        return cast(Brain, found)
+    function = getattr(module, "decide", None)
+    if not callable(function):
+        raise ConfigError(f"--brain {file}: expected `brain`, or a function `decide(observation, context)`, in it")
+    return FileBrain(file.stem, function)
+
+
+def _loaded(file: Path) -> ModuleType:
+    if not file.is_file():
+        raise ConfigError(f"--brain {file}: there is no such file")
+    spec = spec_from_file_location(f"brain_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--brain {file}: can't be loaded as Python")
+    module = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ConfigError(f"--brain {file}: {type(error).__name__}: {error}") from error
+    return module
