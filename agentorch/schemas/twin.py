@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
+
+from pydantic import computed_field
 
 from agentorch.schemas.base import Document
+
+#: Of which measures less is better (False: more is), the most telling first.
+LESS_IS_BETTER: Final = {
+    "wait_p95_s": True,
+    "misses": True,
+    "cost_usd_micros": True,
+    "preempted": True,
+    "lost_s": True,
+    "wait_p50_s": True,
+    "queued": True,
+    "ended": False,
+    "utilization_percent": False,
+}
+#: Whether these happen is what an approver asks: said also where both courses have none.
+ALWAYS_SAID: Final = frozenset({"misses", "preempted"})
 
 Judged = Literal["better", "worse", "same", "unclear"]
 
@@ -62,7 +79,10 @@ class ChangeDocument(Document):
 
 
 class ImpactDocument(Document):
-    """What an action changes. `text` says why there are no numbers, if so, or why they are not those of now."""
+    """What an action changes: the same draws without it and with it.
+
+    `text` says why there are no numbers, if so, or why they are not those of now.
+    """
 
     horizon_s: float = 0.0
     draws: int = 0
@@ -72,14 +92,43 @@ class ImpactDocument(Document):
     acted: CourseDocument | None = None
     gain_s: RangeDocument = NOTHING  # waiting time saved until the horizon, of all jobs together
     text: str = ""
-    changes: list[ChangeDocument] = []  # the most telling measure first
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def changes(self) -> list[ChangeDocument]:
+        """Each measure that either course has, the most telling first; none where nothing was computed."""
+        if self.idle is None or self.acted is None:
+            return []
+        found = []
+        for measure, less_is_better in LESS_IS_BETTER.items():
+            idle: RangeDocument = getattr(self.idle, measure)
+            acted: RangeDocument = getattr(self.acted, measure)
+            if measure in ALWAYS_SAID or idle.high or acted.high:
+                word = judged(idle, acted, less_is_better=less_is_better)
+                found.append(ChangeDocument(measure=measure, idle=idle, acted=acted, judged=word))
+        return found
+
+
+def judged(idle: RangeDocument, acted: RangeDocument, *, less_is_better: bool) -> Judged:
+    """By the numbers alone. A difference counts when the middle of one course lies outside the range of the other, so
+    that it is larger than what chance does to either; a smaller one is unclear.
+    """
+    if idle.mid == acted.mid:
+        return "same"
+    if acted.low <= idle.mid <= acted.high and idle.low <= acted.mid <= idle.high:
+        return "unclear"
+    return "better" if (acted.mid < idle.mid) == less_is_better else "worse"
 
 
 class MeasuredDocument(Document):
     measure: str
     predicted: RangeDocument
     measured: float
-    inside: bool
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def inside(self) -> bool:
+        return self.predicted.low <= self.measured <= self.predicted.high
 
 
 class ScoreDocument(Document):

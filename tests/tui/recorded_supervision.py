@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from agentorch.model.twin import Course, Impact, Measured, Range, Score
+
 RULES_VERSION = 3
 
 
@@ -57,19 +61,7 @@ def _scale(now: float) -> dict[str, Any]:
             "9 deadlines within the next 40 min",
             "burst-eu: 0 of 4 workers",
         ],
-        impact={
-            "lines": [
-                ["queue p95 wait", "252s", "96s"],
-                ["deadline misses", "9", "1"],
-                ["cost rate", "$40.1/h", "$47.9/h"],
-                ["jobs preempted", "0", "0"],
-            ],
-            "forecast": {
-                "horizon_s": 2400,
-                "no_action": [252 + 3.2 * at for at in range(40)],
-                "approved": [max(30.0, 252 - 5.4 * at) for at in range(40)],
-            },
-        },
+        impact=_scale_impact(),
         notes=[
             _note("G1", "allow", "a step of 2 is within max(2, 50 %)"),
             _note("G5", "allow", "5 min since the last action on this target"),
@@ -83,6 +75,84 @@ def _scale(now: float) -> dict[str, Any]:
         affected_jobs=[f"job-{number}" for number in (1, 2, 6, 10, 12, 19, 21, 24, 28)],
         edit_fields={"workers": {"type": "int", "from": 1, "to": 2}},
     )
+
+
+def _document(impact: Impact) -> dict[str, Any]:
+    built: dict[str, Any] = msgspec.to_builtins(impact)
+    return built
+
+
+def _exactly(value: float) -> Range:
+    return Range(value, value, value)
+
+
+def _scale_impact() -> dict[str, Any]:
+    rising = tuple(252 + 3.2 * at for at in range(40))
+    falling = tuple(max(30.0, 252 - 5.4 * at) for at in range(40))
+    idle = Course(
+        wait_p95_s=Range(281.0, 341.0, 434.0),
+        wait_p50_s=Range(96.0, 128.0, 171.0),
+        queued=Range(38.0, 52.0, 67.0),
+        ended=Range(71.0, 80.0, 92.0),
+        misses=Range(7.0, 9.0, 12.0),
+        cost_usd_micros=Range(25.9e6, 26.7e6, 27.4e6),
+        utilization_percent=Range(88.0, 91.0, 94.0),
+        waited_s=rising,
+        pool_waited_s={"h100-train": rising},
+    )
+    acted = Course(
+        wait_p95_s=Range(62.0, 96.0, 160.0),
+        wait_p50_s=Range(11.0, 21.0, 44.0),
+        queued=Range(4.0, 9.0, 19.0),
+        ended=Range(102.0, 117.0, 131.0),
+        misses=Range(0.0, 1.0, 3.0),
+        cost_usd_micros=Range(30.8e6, 31.9e6, 32.7e6),
+        utilization_percent=Range(84.0, 89.0, 93.0),
+        waited_s=falling,
+        pool_waited_s={"h100-train": falling},
+    )
+    gain = Range(5_840.0, 9_120.0, 13_400.0)
+    return _document(Impact(horizon_s=2400.0, draws=32, steps=18_640, idle=idle, acted=acted, gain_s=gain))
+
+
+def _preempt_impact() -> dict[str, Any]:
+    flat = tuple(252 + 1.1 * at for at in range(40))
+    idle = Course(
+        wait_p95_s=Range(281.0, 341.0, 434.0),
+        misses=Range(7.0, 9.0, 12.0),
+        waited_s=flat,
+        queued=Range(38.0, 52.0, 67.0),
+    )
+    acted = Course(
+        wait_p95_s=Range(279.0, 338.0, 436.0),
+        misses=Range(6.0, 8.0, 11.0),
+        queued=Range(38.0, 52.0, 67.0),
+        preempted=_exactly(1.0),
+        lost_s=_exactly(40.0),
+        waited_s=tuple(value - 3 for value in flat),
+    )
+    gain = Range(-1_260.0, 118.0, 1_390.0)
+    return _document(
+        Impact(horizon_s=2400.0, draws=11, steps=20_000, stopped_early=True, idle=idle, acted=acted, gain_s=gain)
+    )
+
+
+def _serve_impact() -> dict[str, Any]:
+    idle = Course(wait_p95_s=Range(64.0, 80.0, 101.0), queued=Range(2.0, 4.0, 8.0), cost_usd_micros=_exactly(1.1e6))
+    acted = Course(wait_p95_s=Range(8.0, 14.0, 31.0), queued=Range(0.0, 1.0, 3.0), cost_usd_micros=_exactly(1.3e6))
+    gain = Range(410.0, 905.0, 1_600.0)
+    return _document(Impact(horizon_s=600.0, draws=64, steps=9_112, idle=idle, acted=acted, gain_s=gain))
+
+
+def _serve_score(now: float) -> dict[str, Any]:
+    measures = (
+        Measured(measure="wait_p95_s", predicted=Range(8.0, 14.0, 31.0), measured=12.0),
+        Measured(measure="queued", predicted=Range(0.0, 1.0, 3.0), measured=2.0),
+        Measured(measure="cost_usd_micros", predicted=_exactly(1.3e6), measured=1.3e6),
+        Measured(measure="ended", predicted=Range(31.0, 36.0, 42.0), measured=47.0),
+    )
+    built: dict[str, Any] = msgspec.to_builtins(Score(at_ms=int((now - 20) * 1000), measures=measures))
+    return built
 
 
 def _preempt(now: float) -> dict[str, Any]:
@@ -99,7 +169,7 @@ def _preempt(now: float) -> dict[str, Any]:
         reason="eval-suite-5 wrote a checkpoint 40 s ago and is preemptible; sft-qwen-13b-12 is due in 35 minutes.",
         evidence=["job-5: checkpoint 40 s old, flex tier"],
         affected_jobs=["job-5", "job-12"],
-        impact={"lines": [["deadline misses", "9", "8"], ["jobs preempted", "0", "1"], ["work lost", "0s", "40s"]]},
+        impact=_preempt_impact(),
         notes=[_note("G8", "ask", "mode asks before a preemption"), _note("G6", "allow", "1 of 14 jobs disturbed")],
     )
 
@@ -235,6 +305,8 @@ def decisions(now: float) -> list[dict[str, Any]]:
         ruling="allow",
         action={"kind": "scale", "pool": "a10-serve", "workers": 6},
         outcome="6 workers wanted",
+        impact=_serve_impact(),
+        score=_serve_score(now),
         reason="The p95 wait is over its target for 3 minutes.",
         notes=[_note("G1", "allow", "a step of 1 is within max(2, 50 %)")],
     )
@@ -249,6 +321,10 @@ def decisions(now: float) -> list[dict[str, Any]]:
             "observation": observation,
             "exchanges": [exchange],
             "proposals": [done, _scale(now)],
+            "calibration": [
+                {"brain": "rules/v3", "kind": "scale", "scored": 128, "inside": 104},
+                {"brain": "gpt-oss-120b", "kind": "scale", "scored": 44, "inside": 23},
+            ],
         },
         {
             "cycle": 931,

@@ -9,12 +9,13 @@ from textual.color import Color
 
 from agentorch.schemas.documents import JobDocument
 from agentorch.schemas.supervision import SnapshotDocument
+from agentorch.schemas.twin import ImpactDocument, RangeDocument, judged
 from agentorch.tui import glyphs, words
 from agentorch.tui.actions import GLOBAL, Entry
 from agentorch.tui.dialogs.edit import allowed_range, read_value
 from agentorch.tui.dialogs.palette import ranked
-from agentorch.tui.screens.card import judged
 from agentorch.tui.screens.costs import read_cap
+from agentorch.tui.screens.impact import between, impact_line, impact_table, written
 from agentorch.tui.screens.job_lines import details
 from agentorch.tui.spans import Span, beside, cells, clip, fit, line, plain, spread, text_of, width_of, wrap
 from agentorch.tui.theme import COLOURS, SURFACES, THEMES, TOKENS, Palette
@@ -191,20 +192,42 @@ def test_columns_fall_in_their_declared_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("measure", "before", "after", "word"),
+    ("idle", "acted", "less", "more"),
     [
-        ("queue p95 wait", "252s", "96s", "better"),
-        ("queue p95 wait", "4m12s", "3m50s", "better"),
-        ("queue p95 wait", "4m12s", "4m50s", "worse"),
-        ("cost rate", "$40.1/h", "$47.9/h", "worse"),
-        ("jobs preempted", "0", "0", "same"),
-        ("finished jobs", "10", "12", "better"),
-        ("colour", "10", "12", ""),
-        ("queue wait", "some", "none", ""),
+        ((9, 9, 9), (1, 1, 1), "better", "worse"),
+        ((9, 9, 9), (9, 9, 9), "same", "same"),
+        ((180, 252, 360), (62, 96, 160), "better", "worse"),
+        ((180, 252, 360), (170, 240, 350), "unclear", "unclear"),
+        ((25.9, 26.7, 27.4), (30.8, 31.9, 32.7), "worse", "better"),
+        ((200, 252, 300), (0, 190, 400), "better", "worse"),
     ],
 )
-def test_better_and_worse_in_words(measure: str, before: str, after: str, word: str) -> None:
-    assert judged(measure, before, after)[0] == word
+def test_better_and_worse_come_from_the_numbers(
+    idle: tuple[float, float, float], acted: tuple[float, float, float], less: str, more: str
+) -> None:
+    before, after = (RangeDocument(low=low, mid=mid, high=high) for low, mid, high in (idle, acted))
+    assert judged(before, after, less_is_better=True) == less
+    assert judged(before, after, less_is_better=False) == more
+
+
+def test_a_measure_is_written_with_its_unit() -> None:
+    values = {
+        "wait_p95_s": 252.0,
+        "cost_usd_micros": 26.7e6,
+        "utilization_percent": 91.0,
+        "ended": 1_234.0,
+        "misses": 0.5,
+    }
+    assert [written(*one) for one in values.items()] == ["4m12s", "$26.70", "91%", "1 234", "0.5"]
+    assert between("misses", RangeDocument(low=7.0, mid=9.0, high=12.0)) == "7 to 12"
+    assert between("misses", RangeDocument(low=7.0, mid=7.0, high=7.0)) == ""
+
+
+def test_an_impact_without_numbers_says_why() -> None:
+    silent = ImpactDocument(text="job-9 has ended: there is nothing to preempt")
+    assert text_of([impact_line(silent, 80)]) == "impact: job-9 has ended: there is nothing to preempt"
+    assert "there is nothing to preempt" in text_of(impact_table(silent, 80))
+    assert text_of([impact_line(None, 80)]) == "impact: not computed yet"
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_high_risk_asks_again_and_enter_alone_does_nothing() -> None:
         await type_keys(app, pilot, "6 a")
         shown = "\n".join(screen_text(app))
         assert "Approve Scale burst-eu from 0 to 2 workers?" in shown
-        assert shown.count("queue p95 wait 252s → 96s") >= 1
+        assert shown.count("p95 wait 5m41s → 1m36s") >= 1
         await type_keys(app, pilot, "enter")
         assert sent(app) == []
         await type_keys(app, pilot, "a right enter")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agentorch.tui import glyphs
 from agentorch.tui.dialogs.dialog import Choice, Option, Prompt
 from agentorch.tui.dialogs.edit import EditForm
-from agentorch.tui.screens import card
+from agentorch.tui.screens.impact import impact_line
 from agentorch.tui.spans import Line, clip, line, plain
 from agentorch.tui.stage import Stage
 
@@ -46,7 +46,7 @@ def _question(proposal: ProposalDocument, edits: dict[str, int | str] | None, wi
             (f"{sign} {proposal.risk} risk", f"{look} bold"),
             ("  " + ("reversible" if proposal.reversible else "can't be undone"), "dim"),
         ),
-        card.impact_line(proposal, width),
+        impact_line(proposal.impact, width),
     ]
     if edits:
         lines.append(line(("edited: ", "human"), ", ".join(f"{name} = {value}" for name, value in edits.items())))
@@ -93,7 +93,7 @@ def approve_all(app: Stage, proposals: list[ProposalDocument], clear: Callable[[
         for proposal in proposals[:12]:
             sign, look = glyphs.RISKS[proposal.risk]
             lines.append(line((f"{sign} ", look), clip(plain(proposal.title), width - 2)))
-            lines.append(line("  ", *card.impact_line(proposal, width - 2)))
+            lines.append(line("  ", *impact_line(proposal.impact, width - 2)))
         if len(proposals) > 12:
             lines.append(line((f"{len(proposals) - 12} more", "dim")))
         return lines

@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agentorch.tui import glyphs, words
 from agentorch.tui.frame import urgency
-from agentorch.tui.screens.trends import short
-from agentorch.tui.spans import Line, Span, beside, cells, clip, fit, line, plain, width_of, wrap
+from agentorch.tui.screens.impact import forecast_plot, impact_line, impact_table, score_table
+from agentorch.tui.spans import Line, Span, beside, cells, clip, fit, line, plain, wrap
 from agentorch.tui.view import View
-from agentorch.tui.widgets.plot import Axes, Series, plot
 
 if TYPE_CHECKING:
     from agentorch.schemas.supervision import NoteDocument, ProposalDocument
 
-NOT_COMPUTED = "impact: not computed yet"
 TWO_COLUMNS = 84  # cells of the card from which the plot stands beside the text
-PLOT_ROWS = 7
 JOBS_SHOWN = 6
-# Measures of which less is better, and of which more is; of others no word is said.
-_LESS = (
-    "wait",
-    "miss",
-    "cost",
-    "spend",
-    "spent",
-    "burn",
-    "preempt",
-    "disturb",
-    "queue",
-    "late",
-    "price",
-    "failed",
-    "lost",
-)
-_MORE = ("utiliz", "utilis", "busy", "finish", "throughput", "done", "hit", "saved", "succeeded")
-_NUMBER = re.compile(r"[-+]?[$]?\s*([\d][\d  ,]*\.?\d*)")
 _ANSWERED = {"approve": "approved", "edit": "edited and approved", "reject": "rejected"}
-_SIGNS = {"better": "+", "worse": "-", "same": "=", "": ""}
 _SETTLED = {
     "done": (glyphs.DONE, "success"),
     "approved": (glyphs.DONE, "success"),
@@ -55,61 +32,10 @@ def settled_sign(state: str) -> tuple[str, str]:
     return _SETTLED.get(state, (glyphs.HOLD, "dim"))
 
 
-def impact_rows(proposal: ProposalDocument) -> list[tuple[str, str, str]]:
-    """(measure, doing nothing, approved) as the twin computed them."""
-    found = (proposal.impact or {}).get("lines") or []
-    return [(str(row[0]), str(row[1]), str(row[2])) for row in found]
-
-
-def judged(measure: str, before: str, after: str) -> tuple[str, str]:
-    """`better`, `worse`, `same` or "" where nobody can know, and its look."""
-    if before == after:
-        return "same", "dim"
-    first, second = _amount(before), _amount(after)
-    if first is None or second is None or first == second:
-        return "", ""
-    name = measure.lower()
-    less, more = any(word in name for word in _LESS), any(word in name for word in _MORE)
-    if less == more:
-        return "", ""
-    return ("better", "success") if (second < first) == less else ("worse", "warning")
-
-
-def _amount(text: str) -> float | None:
-    found = _NUMBER.search(text)
-    if found is None:
-        return None
-    amount = float(re.sub(r"[  ,]", "", found.group(1)))
-    scale = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "k": 1000.0}.get(text[found.end() : found.end() + 1], 1.0)
-    # `4m12s` and the like: the seconds after it do not change which of two is larger by much, but may decide a tie.
-    rest = _NUMBER.search(text[found.end() :]) if scale != 1.0 else None
-    return amount * scale + (float(re.sub(r"[  ,]", "", rest.group(1))) if rest else 0.0)
-
-
-def impact_line(proposal: ProposalDocument, width: int) -> Line:
-    """The strongest measures on one line."""
-    rows = impact_rows(proposal)
-    if not rows:
-        return [Span(NOT_COMPUTED, "dim")]
-    spans: Line = []
-    used = 0
-    for measure, before, after in rows:
-        _, look = judged(measure, before, after)
-        piece = line(
-            (f"{measure} ", "dim"), before, (f" {glyphs.ARROW} ", "dim"), (after, f"{look} bold".strip()), "   "
-        )
-        size = sum(cells(span.text) for span in piece)
-        if spans and used + size > width:
-            break
-        spans += piece
-        used += size
-    return spans
-
-
 def head(view: View, proposal: ProposalDocument, width: int) -> list[Line]:
     """Three lines that stay visible whatever the size: what, risk and expiry and what happens then, impact."""
     title = line((clip(plain(proposal.title), width), "bold"))
-    return [title, _risk_line(view, proposal, width), impact_line(proposal, width)]
+    return [title, _risk_line(view, proposal, width), impact_line(proposal.impact, width)]
 
 
 def _risk_line(view: View, proposal: ProposalDocument, width: int) -> Line:
@@ -141,12 +67,11 @@ def body(view: View, proposal: ProposalDocument, width: int) -> list[Line]:
         left_width = width // 2 - 1
         left = [*_why(proposal, left_width), *_change(proposal, left_width), *_rest(view, proposal, left_width)]
         right_width = width - left_width - 3
-        right = [*_forecast(view, proposal, right_width), *_impact(proposal, right_width)]
+        right = [*_foreseen(view, proposal, right_width)]
         return beside(left, right, left_width, 3)
     return [
         *_why(proposal, width),
-        *_forecast(view, proposal, width),
-        *_impact(proposal, width),
+        *_foreseen(view, proposal, width),
         *_change(proposal, width),
         *_rest(view, proposal, width),
     ]
@@ -168,66 +93,12 @@ def _why(proposal: ProposalDocument, width: int) -> list[Line]:
     return lines
 
 
-def _forecast(view: View, proposal: ProposalDocument, width: int) -> list[Line]:
-    """So far from the history of observations; no action and approved only where the twin computed them."""
-    kind, _, name = proposal.target.partition(":")
-    history = view.snapshot.history
-    past: list[float | None] = list(history.pool_wait_s_p95.get(name, [])) if kind == "pool" else []
-    if len([value for value in past if value is not None]) < 2:
-        kind, past = "", list(history.wait_s_p95)
-    forecast: dict[str, Any] = (proposal.impact or {}).get("forecast") or {}
-    idle, approved = forecast.get("no_action") or [], forecast.get("approved") or []
-    if len([value for value in past if value is not None]) < 2 and not idle:
-        return []
-    pool = view.pool(name) if kind == "pool" else None
-    title = f"Queue wait p95 of {name}" if kind == "pool" else "Queue wait p95"
-    legend = line((title, "dim bold"), "  ", (glyphs.BAR, "dim"), (" so far", "dim"))
-    ahead = len(idle) or len(approved)
-    past_s = history.at[-1] - history.at[0] if len(history.at) > 1 else 0.0
-    horizon_s = float(forecast.get("horizon_s") or past_s)
-    # True to time, but neither side is squeezed away.
-    split = min(0.7, max(0.3, past_s / ((past_s + horizon_s) or 1.0))) if ahead else 1.0
-    series = [Series(past, "dim", 0.0, split)]
-    if ahead:
-        legend += line(
-            "  ", (glyphs.BAR, "error"), (" no action", "dim"), "  ", (glyphs.BAR, "success"), (" approved", "dim")
-        )
-        series += [Series(idle, "error", split, 1.0), Series(approved, "success", split, 1.0)]
-    axes = Axes(
-        words.duration,
-        (f"-{short(past_s)}", f"+{short(horizon_s)}" if ahead else "now"),
-        goal=pool.target_wait_s if pool else None,
-        now=split if ahead else None,
-    )
-    if width_of(legend) > width:
-        return [[], legend[:1], legend[2:], *plot(series, axes, width, PLOT_ROWS)]
-    return [[], legend, *plot(series, axes, width, PLOT_ROWS)]
-
-
-def _impact(proposal: ProposalDocument, width: int) -> list[Line]:
-    rows = impact_rows(proposal)
-    if not rows:
-        return [*_section("Impact"), line(("  not computed yet", "dim"))]
-    first = max(cells(before) for _, before, _ in rows)
-    second = max(cells(after) for _, _, after in rows)
-    signs = width < 50  # no room for words
-    room = width - first - second - (9 if signs else 15)
-    name = max(8, min(room, max(cells(measure) for measure, _, _ in rows)))
-    lines = _section("Impact", "as the twin predicts")
-    for measure, before, after in rows:
-        word, look = judged(measure, before, after)
-        lines.append(
-            line(
-                "  ",
-                (fit(measure, name), "dim"),
-                "  ",
-                fit(before, first, right=True),
-                (f" {glyphs.ARROW} ", "dim"),
-                (fit(after, second), f"{look} bold".strip()),
-                (f"  {_SIGNS[word] if signs else word}", look),
-            )
-        )
-    return lines
+def _foreseen(view: View, proposal: ProposalDocument, width: int) -> list[Line]:
+    return [
+        *forecast_plot(view, proposal.impact, proposal.target, width),
+        *impact_table(proposal.impact, width),
+        *score_table(view, proposal.score, width),
+    ]
 
 
 def _change(proposal: ProposalDocument, width: int) -> list[Line]:

@@ -13,6 +13,7 @@ from agentorch.tui import glyphs, words
 from agentorch.tui.actions import Act, bindings
 from agentorch.tui.feed import is_gone
 from agentorch.tui.screens import card
+from agentorch.tui.screens.impact import calibration_lines, impact_line, score_table
 from agentorch.tui.screens.page import Page
 from agentorch.tui.spans import Line, Span, clip, fit, line, plain, wrap
 from agentorch.tui.view import View
@@ -107,6 +108,7 @@ def decision_lines(view: View, decision: DecisionDocument, width: int) -> list[L
         lines += [line((row, "")) for row in wrap(f"held: {decision.hold}", width)]
     for proposal in decision.proposals:
         lines += _proposal(view, proposal, width)
+    lines += calibration_lines(decision.calibration, width)
     lines += _observation(decision, width)
     for number, exchange in enumerate(decision.exchanges, 1):
         tokens = f"{words.count(exchange.tokens_in)} tokens in, {words.count(exchange.tokens_out)} out"
@@ -138,7 +140,7 @@ def _proposal(view: View, proposal: ProposalDocument, width: int) -> list[Line]:
             Span(f"  {proposal.state}", look),
         ]
     )
-    lines.append(card.impact_line(proposal, width))
+    lines.append(impact_line(proposal.impact, width))
     lines += [line(row) for row in wrap(proposal.reason, width)] if proposal.reason else []
     for note in proposal.notes:
         lines += card.note_line(note, width)
@@ -149,7 +151,7 @@ def _proposal(view: View, proposal: ProposalDocument, width: int) -> list[Line]:
         lines += [line((row, "human")) for row in wrap(text, width)]
     if proposal.outcome:
         lines += [line((row, "dim")) for row in wrap(f"outcome: {proposal.outcome}", width)]
-    return lines
+    return lines + score_table(view, proposal.score, width)
 
 
 def _observation(decision: DecisionDocument, width: int) -> list[Line]:

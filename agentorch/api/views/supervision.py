@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from agentorch.api.views.twin import impact_document, score_document
 from agentorch.core.facts import Decision, Facts
 from agentorch.core.guardrails import edit_fields
 from agentorch.model.observation import HistoryPoint
@@ -21,6 +20,7 @@ from agentorch.schemas.supervision import (
     NoteDocument,
     ProposalDocument,
 )
+from agentorch.schemas.twin import ImpactDocument, ScoreDocument
 
 
 def proposal_document(facts: Facts, proposal: Proposal) -> ProposalDocument:
@@ -40,8 +40,8 @@ def proposal_document(facts: Facts, proposal: Proposal) -> ProposalDocument:
         reason=proposal.reason,
         evidence=list(proposal.evidence),
         alternatives=list(proposal.alternatives),
-        impact=None if proposal.impact is None else impact_document(proposal.impact),
-        score=None if proposal.score is None else score_document(proposal.score),
+        impact=None if proposal.impact is None else ImpactDocument.model_validate(msgspec.to_builtins(proposal.impact)),
+        score=None if proposal.score is None else ScoreDocument.model_validate(msgspec.to_builtins(proposal.score)),
         ruling=proposal.verdict.ruling,
         notes=[NoteDocument(rule=n.rule, ruling=n.ruling, text=n.text) for n in proposal.verdict.notes],
         before=proposal.before,
