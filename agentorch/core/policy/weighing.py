@@ -17,7 +17,7 @@ from agentorch.model.twin import NOTHING, Calibration, Impact, Range
 LEAST_GAIN_S: Final = 60.0
 #: A missed deadline is as bad as an hour of waiting: whoever set it said that being late is worse than waiting.
 MISS_S: Final = 3_600.0
-#: Of expected misses: one in four draws. Less is the noise of a few dozen draws.
+#: Of expected misses: one of the three numbers that a range has must move by at least one deadline.
 LEAST_MISSES: Final = 0.25
 #: A stop costs this beside the work that is lost: the grace, the place in the line, the start anew.
 STOP_S: Final = 60.0

@@ -41,7 +41,7 @@ def numbers(pool: PoolFacts) -> str:
 
 def nothing(course: Course, horizon_s: float) -> str:
     """How it goes on if nothing is done."""
-    misses = f", {course.misses.mid:.0f} deadlines missed" if course.misses.high else ""
+    misses = f", deadlines missed: {course.misses.mid:.0f}" if course.misses.high else ""
     return (
         f"do nothing: p95 of waits {spread(course.wait_p95_s)}, {course.queued.mid:.0f} queued after {span(horizon_s)}"
         f"{misses}"

@@ -1,0 +1,312 @@
+"""The rule brain with a twin to ask: it chooses what saves most, holds inside the noise, and says what it weighed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from agentorch.core.policy import RuleBrain, Weights
+from agentorch.errors import Refused
+from agentorch.model import limits
+from agentorch.model.brain import BrainContext
+from agentorch.model.observation import JobFacts, Observation, TenantFacts, WorkerFacts
+from agentorch.model.proposals import BrainReport, Draft, Note, Ruling, Verdict
+from agentorch.model.twin import Course, Impact, Outlook, Range
+from tests.core.test_policy import BUSY, DOLLAR, pool, queued, seen
+
+Action = dict[str, Any]
+IDLE = Course(wait_p95_s=Range(200, 300, 400), queued=Range(4, 5, 6), pool_waited_s={"cpu": (100.0, 200.0)})
+
+
+def saving(low: float, mid: float, high: float, **acted: Any) -> Impact:
+    """An action that saves so many seconds of waiting, and changes the course in these measures."""
+    return Impact(
+        horizon_s=3600.0,
+        draws=9,
+        idle=IDLE,
+        acted=msgspec.structs.replace(IDLE, **acted),
+        gain_s=Range(low, mid, high),
+    )
+
+
+NOISE = saving(-100, 30, 200)
+
+
+class Told:
+    """What guardrails and twin answer, and what they were asked."""
+
+    def __init__(self, impact: Callable[[Action], Impact], denied: Callable[[Action], bool] = lambda _: False) -> None:
+        self.impact = impact
+        self.denied = denied
+        self.idle = IDLE
+        self.asked: list[Action] = []
+        self.questions = 0
+
+    async def preview(self, drafts: tuple[Draft, ...]) -> list[Verdict]:
+        return [self._verdict(draft.action) for draft in drafts]
+
+    def _verdict(self, action: Action) -> Verdict:
+        ruling = Ruling.deny if self.denied(action) else Ruling.allow
+        return Verdict(ruling, (Note("G1", ruling, "too big"),))
+
+    async def foresee(self, drafts: tuple[Draft, ...]) -> Outlook:
+        self.questions += 1
+        self.asked += [draft.action for draft in drafts]
+        impacts = tuple(self.impact(draft.action) for draft in drafts)
+        return Outlook(horizon_s=3600.0, idle=self.idle, impacts=impacts, draws=9)
+
+    def decide(self, observation: Observation, weights: Weights | None = None) -> BrainReport:
+        context = BrainContext(preview=self.preview, foresee=self.foresee, timeout_s=5)
+        return asyncio.run(RuleBrain(weights).decide(observation, context))
+
+
+def by_size(sizes: dict[int, Impact], otherwise: Impact = NOISE) -> Callable[[Action], Impact]:
+    return lambda action: sizes.get(action.get("workers", -1), otherwise)
+
+
+def actions(report: BrainReport) -> list[Action]:
+    return [draft.action for draft in report.drafts]
+
+
+# -- choosing
+
+
+def test_of_several_sizes_the_one_that_saves_most_is_proposed() -> None:
+    told = Told(by_size({5: saving(100, 200, 300), 6: saving(500, 900, 1200)}))
+    assert actions(told.decide(seen(pool(**BUSY)))) == [{"kind": "scale", "pool": "cpu", "workers": 6}]
+    assert told.questions == 1
+
+
+def test_of_sizes_that_save_nearly_as_much_the_smallest_is_enough() -> None:
+    told = Told(by_size({5: saving(500, 880, 1200), 6: saving(500, 900, 1200)}))
+    assert actions(told.decide(seen(pool(**BUSY)))) == [{"kind": "scale", "pool": "cpu", "workers": 5}]
+
+
+def test_another_kind_of_action_is_chosen_when_it_saves_more() -> None:
+    full, idle = pool(**BUSY), pool("other", workers=2, available=2, idle=2, target=2, need=2)
+    jobs = tuple(queued(f"job-{index:06d}", pools=("cpu", "other")) for index in range(5))
+    told = Told(lambda action: saving(500, 900, 1200) if action["kind"] == "reroute" else saving(50, 100, 150))
+    found = actions(told.decide(seen(full, idle, queued=jobs)))
+    assert found == [{"kind": "reroute", "pool": "other", "from_pool": "cpu", "at_most": 2}]
+
+
+def test_growing_ahead_of_need_is_weighed_too() -> None:
+    told = Told(by_size({5: saving(100, 200, 300), 6: saving(500, 900, 1200)}))
+    observation = seen(pool(**BUSY | {"need": 5}))
+    assert actions(told.decide(observation)) == [{"kind": "scale", "pool": "cpu", "workers": 6}]
+
+
+def test_another_pool_grows_when_that_is_cheaper_or_the_only_way() -> None:
+    full = pool(**BUSY, max_workers=4)
+    busy = {"workers": 1, "available": 1, "busy": 1, "idle": 0, "target": 1}
+    cheap, dear = pool("cheap", **busy), pool("dear", **busy)
+    dear = msgspec.structs.replace(dear, price_usd_micros_per_hour=50 * DOLLAR)
+    jobs = tuple(queued(f"job-{index:06d}", pools=("cpu", "dear", "cheap")) for index in range(5))
+    told = Told(by_size({}, saving(500, 900, 1200)))
+    assert actions(told.decide(seen(full, dear, cheap, queued=jobs))) == [
+        {"kind": "scale", "pool": "cheap", "workers": 2}
+    ]
+    assert {action["pool"] for action in told.asked} == {"cheap", "dear"}
+
+
+def test_less_urgent_work_is_stopped_only_where_the_twin_says_it_pays() -> None:
+    full = pool(**BUSY, max_workers=4)
+    urgent = queued(tier="standard", pools=("cpu",))
+    batch = {"name": "", "tenant": "t", "state": "running", "priority": 50, "pool": "cpu", "tier": "batch"}
+    running = (
+        JobFacts(id="job-000011", run_s=900.0, **batch),
+        JobFacts(id="job-000012", run_s=90.0, **batch),
+        JobFacts(id="job-000013", run_s=10.0, **batch),
+        JobFacts(id="job-000014", run_s=80.0, **batch | {"tier": "standard"}),
+        JobFacts(id="job-000015", run_s=80.0, preemptible=False, **batch),
+    )
+    observation = seen(full, queued=(urgent,), running=running)
+    stopped: dict[str, Any] = {"preempted": Range(1, 1, 1), "lost_s": Range(90, 90, 90)}
+    pays = Told(lambda _: saving(500, 900, 1200, **stopped))
+    assert actions(pays.decide(observation)) == [{"kind": "reschedule", "job": "job-000012", "change": "preempt"}]
+    costs = Told(lambda _: saving(100, 140, 180, **stopped))
+    assert "not worth its price" in costs.decide(observation).hold
+    assert actions(blind(observation)) == []
+
+
+def test_what_guardrails_deny_is_not_asked_about_and_is_listed() -> None:
+    told = Told(by_size({5: saving(100, 200, 300)}), denied=lambda action: action.get("workers") == 6)
+    (draft,) = told.decide(seen(pool(**BUSY))).drafts
+    assert draft.action["workers"] == 5
+    assert [action["workers"] for action in told.asked] == [5]
+    assert draft.alternatives[-1] == "scale cpu to 6: G1 denies it: too big"
+
+
+# -- holding
+
+
+@pytest.mark.parametrize(
+    ("impact", "why"),
+    [
+        (
+            saving(-10, 500, 900),
+            "inside the noise: scale cpu to 6: 8.3 min (-10 s to 15 min) of waiting saved in 60 min",
+        ),
+        (saving(0, 500, 900), "inside the noise"),
+        (saving(10, 40, 90), "under the least that counts, 60 s"),
+        (saving(-900, -500, -100), "harmful"),
+    ],
+)
+def test_it_holds_when_the_gain_is_inside_the_noise_and_says_so_in_numbers(impact: Impact, why: str) -> None:
+    report = Told(by_size({}, impact)).decide(seen(pool(**BUSY), queued_total=20, running_total=4))
+    assert report.drafts == ()
+    assert report.hold.startswith("20 jobs wait and 4 run; the longest wait is in cpu, p95 90 s of 60 s wanted. ")
+    assert why in report.hold
+
+
+def test_a_gain_must_be_worth_its_price() -> None:
+    priced = msgspec.structs.replace(pool(**BUSY | {"need": 5}), price_usd_micros_per_hour=12 * DOLLAR)
+    # Ten minutes of one worker at $12 an hour that no work uses are $2, an hour of waiting.
+    used = Range(DOLLAR, DOLLAR, DOLLAR)
+    for impact, waiting, grows in [
+        (saving(1000, 3500, 4000), 2, False),
+        (saving(1000, 3700, 4000), 2, True),
+        (saving(1000, 3500, 4000), 3, True),
+        (saving(1000, 2000, 4000, cost_usd_micros=used), 2, True),
+        (saving(1000, 1700, 4000, cost_usd_micros=used), 2, False),
+    ]:
+        weights = Weights(waiting_usd_micros_per_hour=waiting * DOLLAR)
+        report = Told(by_size({5: impact})).decide(seen(priced), weights)
+        assert bool(report.drafts) is grows
+        assert grows or "not worth its price" in report.hold
+        assert grows or "wastes $" in report.hold
+
+
+def test_an_unknown_price_is_said_and_left_to_people() -> None:
+    unknown = msgspec.structs.replace(pool(**BUSY), price_usd_micros_per_hour=None)
+    (draft,) = Told(by_size({}, saving(500, 900, 1200))).decide(seen(unknown)).drafts
+    assert "wastes an unknown sum" in draft.evidence[-1]
+
+
+def test_deadlines_met_count_beside_waiting() -> None:
+    late = queued(deadline_in_s=1000.0, remaining_s=900.0)
+    idle = msgspec.structs.replace(IDLE, misses=Range(0, 1, 1))
+
+    def met(action: Action) -> Impact:
+        none = saving(-50, 0, 50, misses=Range(0, 0, 0) if action["priority"] == 100 else Range(0, 1, 1))
+        return msgspec.structs.replace(none, idle=idle)
+
+    told = Told(met)
+    (draft,) = told.decide(seen(queued=(late,))).drafts
+    assert draft.action == {"kind": "reschedule", "job": "job-000001", "change": "priority", "priority": 100}
+    assert "0.7 deadlines met" in draft.evidence[-1]
+    assert draft.alternatives[0].endswith("deadlines missed: 1")
+    assert "inside the noise" in Told(lambda _: NOISE).decide(seen(queued=(late,))).hold
+
+
+# -- predictions add, never remove (G14)
+
+
+def test_work_that_would_wait_too_long_is_helped_before_it_does() -> None:
+    early = seen(pool(**BUSY | {"wait_s_p95": 5.0, "oldest_wait_s": 5.0}))
+    told = Told(by_size({}, saving(500, 900, 1200)))
+    assert actions(told.decide(early)) == [{"kind": "scale", "pool": "cpu", "workers": 5}]
+    told.idle = msgspec.structs.replace(IDLE, pool_waited_s={"cpu": (10.0, 50.0)})
+    assert actions(told.decide(early)) == [], "its target of 60 s is kept anyway"
+    assert actions(blind(early)) == []
+
+
+def test_the_twin_may_only_object_to_giving_back() -> None:
+    idle = seen(pool())
+    for impact, shrinks in [
+        (saving(0, 0, 0), True),
+        (saving(-50, -20, 0), True),
+        (saving(-900, -500, -100), False),
+        (saving(0, 0, 0, misses=Range(0, 1, 1)), False),
+    ]:
+        report = Told(lambda _, impact=impact: impact).decide(idle)  # type: ignore[misc]
+        assert actions(report) == ([{"kind": "scale", "pool": "cpu", "workers": 3}] if shrinks else [])
+        assert shrinks or "But the twin objects: shrink cpu to 3" in report.hold
+    needed = seen(pool(need=4, busy=4, idle=0))
+    told = Told(lambda _: saving(500, 900, 1200))
+    assert (actions(told.decide(needed)), told.questions) == ([], 0)
+
+
+# -- what is asked, and what is not
+
+
+def test_cordons_and_alerts_need_no_twin() -> None:
+    sick, well = WorkerFacts(id="a", pool="cpu", state="up", failures=3), WorkerFacts(id="b", pool="cpu", state="up")
+    tenant = TenantFacts(name="t", hard_cap_usd_micros=DOLLAR, spent_usd_micros=DOLLAR, queued=1)
+    told = Told(lambda _: NOISE)
+    assert [one["kind"] for one in actions(told.decide(seen(workers=(sick, well), tenants=(tenant,))))] == [
+        "cordon",
+        "alert",
+    ]
+    assert told.questions == 0
+
+
+def test_a_question_is_bounded_and_every_problem_has_a_part_in_it() -> None:
+    pools = [pool(f"p{index}", **BUSY) for index in range(10)]
+    told = Told(by_size({}, saving(500, 900, 1200)))
+    report = told.decide(seen(*pools))
+    assert (told.questions, len(told.asked)) == (1, limits.TWIN_CANDIDATES_MAX)
+    assert len({action["pool"] for action in told.asked}) == 10
+    assert len(report.drafts) == limits.ACTIONS_PER_CYCLE
+
+
+def test_one_target_is_proposed_for_once() -> None:
+    """Two full pools whose work may run in a third: it grows once a cycle."""
+    full = [pool(name, **BUSY, max_workers=4) for name in ("a", "b")]
+    spare = pool("c", workers=1, available=1, busy=1, idle=0, target=1)
+    jobs = tuple(queued(f"job-{name}", pool=name, pools=(name, "c")) for name in ("a", "b"))
+    report = Told(by_size({}, saving(500, 900, 1200))).decide(seen(*full, spare, queued=jobs))
+    assert [action["pool"] for action in actions(report)] == ["c"]
+
+
+# -- the record
+
+
+def test_a_draft_lists_what_was_weighed_with_its_numbers() -> None:
+    told = Told(by_size({5: saving(100, 200, 300), 6: saving(500, 900, 1200)}))
+    (draft,) = told.decide(seen(pool(**BUSY))).drafts
+    assert draft.reason == "20 jobs wait in cpu, p95 90 s of 60 s wanted; it needs 24 workers, has 4."
+    assert draft.evidence == (
+        "cpu: 20 queued, 4 running, 4 of 4 workers busy, 24 needed, 1 to 10 allowed, wait p95 90 s of 60 s wanted",
+        "foreseen, 9 draws: 15 min (8.3 min to 20 min) of waiting saved in 60 min; worth 15 min",
+    )
+    assert draft.alternatives == (
+        "do nothing: p95 of waits 5.0 min (3.3 min to 6.7 min), 5 queued after 60 min",
+        "scale cpu to 5: 3.3 min (100 s to 5.0 min) of waiting saved in 60 min; worth 3.3 min",
+    )
+
+
+def test_the_same_answers_give_the_same_report() -> None:
+    observation = seen(pool(**BUSY), pool("other"), queued=(queued(deadline_in_s=10.0),))
+    reports = [Told(by_size({}, saving(500, 900, 1200))).decide(observation) for _ in range(2)]
+    assert msgspec.json.encode(reports[0]) == msgspec.json.encode(reports[1])
+
+
+# -- without the twin
+
+
+def blind(observation: Observation) -> BrainReport:
+    def refuse(action: Action) -> Impact:
+        raise Refused("unreachable", "there is no twin")
+
+    return Told(refuse).decide(observation)
+
+
+def test_without_the_twin_the_numbers_alone_decide_and_the_draft_says_so() -> None:
+    (draft,) = blind(seen(pool(**BUSY))).drafts
+    assert draft.action == {"kind": "scale", "pool": "cpu", "workers": 6}
+    assert draft.evidence[-1] == "not foreseen: there is no twin"
+    assert draft.alternatives == ("do nothing: the oldest job has waited 95 s", "scale cpu to 5")
+    assert actions(blind(seen(pool()))) == [{"kind": "scale", "pool": "cpu", "workers": 3}]
+
+
+def test_an_answer_without_numbers_is_no_answer() -> None:
+    nothing = Impact(text="no run time is known", stopped_early=True)
+    (draft,) = Told(lambda _: nothing).decide(seen(pool(**BUSY))).drafts
+    assert (draft.action["workers"], draft.evidence[-1]) == (6, "not foreseen: no run time is known")
+    some = Told(by_size({5: saving(500, 900, 1200)}, nothing))
+    assert actions(some.decide(seen(pool(**BUSY))))[0]["workers"] == 5, "of those with numbers"
