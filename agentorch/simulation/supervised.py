@@ -74,7 +74,8 @@ def no_twin(state: State, drafts: tuple[Draft, ...], now_ms: int) -> Outlook:
 class Supervisor:
     """Holds a brain, and when its next cycle is due.
 
-    `run` runs one cycle; a brain that really waits, for a model say, needs one that has an event loop.
+    `run` runs one cycle; a brain that really waits, for a model say, needs one that has an event loop. `look` gives
+    the samples that an observation carries.
     """
 
     def __init__(
@@ -84,11 +85,13 @@ class Supervisor:
         cycle_ms: int = CYCLE_MS,
         foresee: Foresee = no_twin,
         run: Runner = at_once,
+        look: Callable[[State, int], tuple[DeviceSample, ...]] | None = None,
     ) -> None:
         self.brain: Brain = brain if brain is not None else RuleBrain()
         self.cycle_ms = cycle_ms
         self.foresee = foresee
         self.run = run
+        self.look = look or samples
         self.counts = Counts()
         self._seen_ms = 0  # time of the last cycle
         self._seen_seq = -1  # and `world_seq` then
@@ -106,12 +109,12 @@ class Supervisor:
 
     def step(self, driven: Driven) -> None:
         """One cycle, now. Raises BrainError when the brain can't be run here."""
-        self._seen_ms, self._seen_seq = driven.now_ms, driven.state.facts.world_seq
         self.run(self.cycle(driven))
 
     async def cycle(self, driven: Driven) -> None:
         """One cycle now. Never raises because of a brain."""
-        seen = driven.take(cmd.Observe(devices=samples(driven.state, driven.now_ms)))
+        self._seen_ms, self._seen_seq = driven.now_ms, driven.state.facts.world_seq
+        seen = driven.take(cmd.Observe(devices=self.look(driven.state, driven.now_ms)))
         report = await self._decide(driven, seen)
         for proposal in driven.take(cmd.HandIn(cycle=seen.cycle, report=report)):
             found = proposal
