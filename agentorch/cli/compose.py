@@ -20,7 +20,7 @@ from agentorch.api.app import Api, create_app
 from agentorch.cli.executors import check_executors, executors_of, node_of, pools_of_nodes
 from agentorch.config.settings import Settings
 from agentorch.core.facts import Facts
-from agentorch.core.policy import RuleBrain
+from agentorch.core.policy import RuleBrain, Weights
 from agentorch.errors import ConfigError
 from agentorch.executors.hardware import local_node
 from agentorch.graphs.driver import Supervisor
@@ -233,11 +233,13 @@ async def serving(
         await runtime.open(configure, look=executors.keys() - {"local"})
         gc.collect()
         gc.freeze()  # what was loaded stays: later collections need not look through it
-        deciding = brain if brain is not None else RuleBrain()
+        rules = RuleBrain(Weights(waiting_usd_micros_per_hour=settings.supervisor.waiting_usd_micros_per_hour))
+        deciding = brain if brain is not None else rules
+        port = RuntimePort(runtime)
         supervisor = Supervisor(
-            RuntimePort(runtime),
+            port,
             deciding,
-            RuleBrain(),
+            rules,
             cycle_s=settings.supervisor.cycle_s,
             timeout_s=settings.supervisor.timeout_s,
             checkpoints=data_dir / "checkpoints.db",
@@ -245,7 +247,9 @@ async def serving(
         )
         stack.push_async_callback(supervisor.close)
         await supervisor.start(ticking=cycles)
-        app = create_app(runtime, secret=secret, settings=settings.server, brain=lambda: deciding.id)
+        app = create_app(
+            runtime, secret=secret, settings=settings.server, brain=lambda: deciding.id, foresee=port.foresee
+        )
         await stack.enter_async_context(http_server(app, listener))
         yield Serving(url, runtime, supervisor, new_key, runtime.loop.stopped)
 

@@ -138,6 +138,9 @@ SUPERVISOR: Final[dict[str, Field]] = {
     "approval_ttl": span(
         limits.APPROVAL_TTL_MIN_MS, limits.APPROVAL_TTL_MAX_MS, "15m", "an approval that nobody answers expires: a no"
     ),
+    "waiting_usd_per_hour": micro(
+        parse_usd_micros, 2, "dollars", "what it is worth that a job waits an hour less; the rule brain weighs by it"
+    ),
 }
 
 CLIENT: Final[dict[str, Field]] = {

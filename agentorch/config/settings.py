@@ -48,6 +48,7 @@ class SupervisorSettings:
     cycle_s: float
     timeout_s: float
     approval_ttl_ms: int
+    waiting_usd_micros_per_hour: int
 
 
 @dataclass(frozen=True)
@@ -300,6 +301,7 @@ def _supervisor(fields: dict[str, Any]) -> SupervisorSettings:
         cycle_s=fields["cycle_s"] / 1000,
         timeout_s=fields["timeout_s"] / 1000,
         approval_ttl_ms=fields["approval_ttl"],
+        waiting_usd_micros_per_hour=fields["waiting_usd_per_hour"],
     )
 
 
