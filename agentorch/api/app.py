@@ -15,7 +15,7 @@ from agentorch import __version__
 from agentorch.api import openapi, problems, routes_fleet, routes_jobs, routes_supervisor, routes_system
 from agentorch.api.guard import Guard, is_loopback
 from agentorch.api.services import Services
-from agentorch.api.settings import ApiSettings
+from agentorch.api.settings import ApiSettings, Foresee
 from agentorch.api.submitting import submit, submit_batch
 from agentorch.config import ServerSettings
 from agentorch.errors import RuntimeStopped
@@ -133,12 +133,13 @@ def create_app(
     settings: ServerSettings,
     brain: Callable[[], str] = lambda: "rule",
     loop_lag_s: Callable[[], float] | None = None,
+    foresee: Foresee | None = None,
     extra_routes: Sequence[BaseRoute] = (),
 ) -> Api:
     """The ASGI application that serves this source.
 
     `secret` signs job tokens: 32 random bytes, kept over restarts, or running jobs lose their voice. `brain` and
-    `loop_lag_s` are asked at each look. `extra_routes`: Starlette routes of other rooms.
+    `loop_lag_s` are asked at each look. `foresee` asks the twin. `extra_routes`: Starlette routes of other rooms.
     """
     own = ApiSettings(
         secret=secret,
@@ -146,5 +147,6 @@ def create_app(
         allowed_hosts=settings.allowed_hosts,
         brain=brain,
         loop_lag_s=loop_lag_s,
+        foresee=foresee,
     )
     return Api(source, own, extra_routes)

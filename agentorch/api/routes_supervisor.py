@@ -11,18 +11,20 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from agentorch.api.access import Caller, Permission
 from agentorch.api.problems import of_refusal
 from agentorch.api.services import Services, caller_with, services_of
-from agentorch.api.views.supervision import decision_document, mode_document, proposal_document
+from agentorch.api.views.supervision import decision_document, foreseen_document, mode_document, proposal_document
 from agentorch.core.facts import Facts
+from agentorch.core.guardrails.drafts import read_action
 from agentorch.errors import Refused
 from agentorch.model import limits
 from agentorch.model.commands import AnswerApproval, SetMode
-from agentorch.model.proposals import MODE_RANK, AnswerKind, Mode, Proposal, ProposalState
-from agentorch.schemas.requests import AnswerRequest, BatchAnswerRequest, ModeRequest
+from agentorch.model.proposals import MODE_RANK, AnswerKind, Draft, Mode, Proposal, ProposalState
+from agentorch.schemas.requests import AnswerRequest, BatchAnswerRequest, ForeseeRequest, ModeRequest
 from agentorch.schemas.supervision import (
     AnsweredDocument,
     AnsweredItem,
     DecisionDocument,
     DecisionPage,
+    ForeseenDocument,
     ModeDocument,
     ProposalDocument,
     ProposalPage,
@@ -111,6 +113,18 @@ def _find(facts: Facts, proposal_id: str) -> Proposal:
     if proposal is None:
         raise Refused("not_found", f"there is no proposal {proposal_id!r}")
     return proposal
+
+
+@router.post("/v1/foresee")
+async def foresee(request: Request, body: ForeseeRequest, caller: Watcher) -> ForeseenDocument:
+    """What would come of an action, and what guardrails would say of it. Nothing is proposed, nothing changes."""
+    services = services_of(request)
+    draft = Draft(action=body.action)
+    action, why = read_action(draft)
+    if action is None:
+        raise Refused("invalid", f"action: {why}")
+    outlook = await services.foresee(draft)
+    return foreseen_document(await services.source.view(), action, outlook.impacts[0], services.source.now_ms())
 
 
 @router.get("/v1/decisions")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from fastapi import Request
 
@@ -13,7 +15,12 @@ from agentorch.api.timeline import Timelines
 from agentorch.core.state import State
 from agentorch.errors import Refused
 from agentorch.model.jobs import Job
+from agentorch.model.proposals import Draft
+from agentorch.model.twin import Outlook
 from agentorch.runtime.source import Source
+
+#: Questions to the twin that may wait for one another; each costs a good part of a second of the only core loop.
+FORESEEN_AT_ONCE: Final = 4
 
 
 class Services:
@@ -23,6 +30,22 @@ class Services:
         self.keys = KeyRing(source, settings.secret, loopback=settings.loopback)
         self.hub = EventHub(source, self.keys)
         self.timelines = Timelines(source)
+        self._foreseeing = asyncio.Lock()
+        self._to_foresee = 0
+
+    async def foresee(self, draft: Draft) -> Outlook:
+        """One question at a time. Raises Refused, also where too many wait or there is no twin to ask."""
+        ask = self.settings.foresee
+        if ask is None:
+            raise Refused("conflict", "the twin is not asked here: this is no running server")
+        if self._to_foresee >= FORESEEN_AT_ONCE:
+            raise Refused("overloaded", f"{self._to_foresee} questions wait for the twin", retry_after_s=2)
+        self._to_foresee += 1
+        try:
+            async with self._foreseeing:
+                return await ask((draft,))
+        finally:
+            self._to_foresee -= 1
 
     async def start(self) -> None:
         """Harmless when it has begun. The first request does it where nothing else did."""

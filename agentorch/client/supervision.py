@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from agentorch.client.transport import Transport, segment
-from agentorch.schemas.supervision import DecisionDocument, DecisionPage, ModeDocument, ProposalDocument, ProposalPage
+from agentorch.schemas.supervision import (
+    DecisionDocument,
+    DecisionPage,
+    ForeseenDocument,
+    ModeDocument,
+    ProposalDocument,
+    ProposalPage,
+)
 
 
 class SupervisionCalls:
@@ -41,6 +48,10 @@ class SupervisionCalls:
         response = await self.wire.send("POST", "/v1/approvals:answer", body={"answers": answers})
         items: list[dict[str, Any]] = response.json()["items"]
         return items
+
+    async def foresee(self, action: dict[str, Any], /) -> ForeseenDocument:
+        """What would come of an action, `{"kind": "scale", "pool": "gpu", "workers": 6}`. Nothing is proposed."""
+        return await self.wire.ask(ForeseenDocument, "POST", "/v1/foresee", body={"action": action})
 
     async def decisions(self, cursor: str = "", limit: int = 50) -> DecisionPage:
         return await self.wire.ask(DecisionPage, "GET", "/v1/decisions", query={"cursor": cursor, "limit": limit})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -33,6 +33,12 @@ class BatchAnswerRequest(Request):
 class ModeRequest(Request):
     mode: Literal["paused", "observe", "approve", "guarded"]
     reason: str = Field(default="", max_length=limits.REASON_MAX_CHARS)
+
+
+class ForeseeRequest(Request):
+    """An action as a brain would want it, `{"kind": "scale", "pool": "gpu", "workers": 6}`. Nothing is proposed."""
+
+    action: dict[str, Any] = Field(min_length=1)
 
 
 class ProgressRequest(Request):

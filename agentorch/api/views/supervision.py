@@ -7,14 +7,28 @@ from typing import Any
 import msgspec
 
 from agentorch.core.facts import Decision, Facts
-from agentorch.core.guardrails import edit_fields
+from agentorch.core.guardrails import edit_fields, preview
+from agentorch.core.guardrails.describe import before_after, title
+from agentorch.core.state import State
 from agentorch.model.observation import HistoryPoint
-from agentorch.model.proposals import Action, Answer, Proposal, ProposalState, Reroute, Reschedule, target_of
+from agentorch.model.proposals import (
+    Action,
+    Answer,
+    Draft,
+    Proposal,
+    ProposalState,
+    Reroute,
+    Reschedule,
+    Verdict,
+    target_of,
+)
+from agentorch.model.twin import Impact
 from agentorch.model.units import seconds, seconds_or_none, usd
 from agentorch.schemas.supervision import (
     AnswerDocument,
     DecisionDocument,
     ExchangeDocument,
+    ForeseenDocument,
     HistoryDocument,
     ModeDocument,
     NoteDocument,
@@ -40,10 +54,10 @@ def proposal_document(facts: Facts, proposal: Proposal) -> ProposalDocument:
         reason=proposal.reason,
         evidence=list(proposal.evidence),
         alternatives=list(proposal.alternatives),
-        impact=None if proposal.impact is None else ImpactDocument.model_validate(msgspec.to_builtins(proposal.impact)),
+        impact=None if proposal.impact is None else _impact(proposal.impact),
         score=None if proposal.score is None else ScoreDocument.model_validate(msgspec.to_builtins(proposal.score)),
         ruling=proposal.verdict.ruling,
-        notes=[NoteDocument(rule=n.rule, ruling=n.ruling, text=n.text) for n in proposal.verdict.notes],
+        notes=_notes(proposal.verdict),
         before=proposal.before,
         after=proposal.after,
         affected_jobs=affected_jobs(action),
@@ -60,6 +74,33 @@ def proposal_document(facts: Facts, proposal: Proposal) -> ProposalDocument:
         edit_fields=edit_fields(facts, proposal) if is_open else {},
         command=f"agentorch approve {proposal.id}" if is_open else "",
     )
+
+
+def foreseen_document(state: State, action: Action, impact: Impact, now_ms: int) -> ForeseenDocument:
+    facts = state.facts
+    verdict = preview(state, (Draft(action=msgspec.to_builtins(action)),), now_ms)[0]
+    before, after = before_after(facts, action)
+    return ForeseenDocument(
+        action=msgspec.to_builtins(action),
+        kind=kind_of(action),
+        target=target_of(action),
+        title=title(facts, action),
+        before=before,
+        after=after,
+        seq=facts.seq,
+        at=seconds(now_ms),
+        ruling=verdict.ruling,
+        notes=_notes(verdict),
+        impact=_impact(impact),
+    )
+
+
+def _notes(verdict: Verdict) -> list[NoteDocument]:
+    return [NoteDocument(rule=note.rule, ruling=note.ruling, text=note.text) for note in verdict.notes]
+
+
+def _impact(impact: Impact) -> ImpactDocument:
+    return ImpactDocument.model_validate(msgspec.to_builtins(impact))
 
 
 def kind_of(action: Action | None) -> str:
