@@ -79,13 +79,13 @@ def _exchanges(exchanges: object) -> tuple[Exchange, ...]:
 def _exchange(exchange: object) -> Exchange:
     if not isinstance(exchange, Exchange):
         raise BrainError(f"an exchange is {type(exchange).__name__}, not an exchange")
-    texts = {name: getattr(exchange, name) for name in _EXCHANGE_TEXTS}
+    texts: dict[str, Any] = {name: getattr(exchange, name) for name in _EXCHANGE_TEXTS}
     if not all(isinstance(text, str) and len(text) <= BRAIN_EXCHANGE_MAX_CHARS for text in texts.values()):
         raise BrainError("an exchange holds something else than text, or too much of it")
     counts = {name: getattr(exchange, name) for name in _EXCHANGE_COUNTS}
     if not all(type(count) is int and 0 <= count <= INTEGER_MAX for count in counts.values()):
         raise BrainError("an exchange counts tokens or milliseconds that are no numbers")
-    kept = {name: encodable_text(text) for name, text in texts.items()}
+    kept: dict[str, Any] = {name: encodable_text(text) for name, text in texts.items()}
     return Exchange(**kept, **counts, base64=exchange.base64 is True)
 
 

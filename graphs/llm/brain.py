@@ -1,0 +1,133 @@
+"""The LLM brain: a talk with a model within limits of time, tokens and money, recorded whole.
+
+Nothing that a server does raises: what went wrong is the report's error, with the exchanges that led to it, and a
+report with an error has no drafts. Which brain decides after several of those is `graphs.deciding`'s to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_messages
+from langchain_core.runnables import Runnable
+
+from agentorch.config.brains import LlmSettings
+from agentorch.errors import BrainError, ConfigError
+from agentorch.graphs.llm.budget import Allowance, Purse, estimate
+from agentorch.graphs.llm.offers import offered, schemas_sha256
+from agentorch.graphs.llm.replies import tokens_of
+from agentorch.graphs.llm.talk import Talk
+from agentorch.graphs.llm.tape import Tape
+from agentorch.graphs.tracing import switch_tracing_off
+from agentorch.model.brain import BrainContext
+from agentorch.model.limits import NAME_MAX_CHARS
+from agentorch.model.observation import Observation
+from agentorch.model.proposals import BrainReport
+from agentorch.tools.text import clean_text, describe
+from agentorch.tools.toolbox import Toolbox
+
+if TYPE_CHECKING:
+    from agentorch.graphs.llm.wire import Wire
+
+#: Of a cycle's time: what is left is for saying what was asked until then.
+TIME_SHARE: Final = 0.9
+
+
+def llm_brain(settings: LlmSettings, *, clock: Callable[[], float] = time.monotonic) -> LLMBrain:
+    """A brain on the server that the settings name; nothing is sent yet. `clock`: seconds, for the hour's money.
+
+    Raises ConfigError when the extra `llm` is not installed.
+    """
+    try:
+        from agentorch.graphs.llm.wire import LiveWire
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"the brain openai needs {error.name}: pip install 'agentorch[llm]'") from error
+    return LLMBrain(settings, LiveWire(settings), clock=clock)
+
+
+class LLMBrain:
+    """Fulfils `model.brain.Brain`. Make it with `llm_brain`, or with `cassette.replayed`."""
+
+    def __init__(self, settings: LlmSettings, wire: Wire, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.id = clean_text(f"openai:{settings.model}", NAME_MAX_CHARS)
+        self._settings = settings
+        self._wire = wire
+        self._clock = clock
+        self._purse = Purse(settings)
+        switch_tracing_off()
+
+    async def decide(self, observation: Observation, context: BrainContext) -> BrainReport:
+        tape, toolbox = self._wire.tape(), Toolbox(observation, context)
+        within_s = TIME_SHARE * context.timeout_s
+        try:
+            async with asyncio.timeout(within_s) as limit:
+                words = await self._talk(observation, toolbox, tape)
+            if not (toolbox.drafts or toolbox.hold or words):
+                raise BrainError(f"neither a proposal nor a reason to hold in {self._settings.max_rounds} rounds")
+        except Exception as error:  # noqa: BLE001 - whatever a server does is a held cycle, and recorded
+            why = f"no decision within {within_s:g} s" if limit.expired() else _told(error)
+            return BrainReport(brain=self.id, error=tape.hidden(why), exchanges=tuple(tape.exchanges))
+        drafts = toolbox.drafts
+        hold = "" if drafts else toolbox.hold or words
+        return BrainReport(brain=self.id, drafts=drafts, hold=tape.hidden(hold), exchanges=tuple(tape.exchanges))
+
+    async def _talk(self, observation: Observation, toolbox: Toolbox, tape: Tape) -> str:
+        """Returns the model's last words."""
+        from agentorch.graphs.llm.chat import chat_model
+
+        schemas = offered(observation, names=self._settings.name_enums)
+        model, client = chat_model(self._settings, schemas, self._wire.transport(tape, schemas_sha256(schemas)))
+        ask = _Asking(model, tape, self._settings, self._purse, self._clock, schemas)
+        names = {schema["function"]["name"] for schema in schemas}
+        async with client:
+            talk = Talk(ask, self._wire.tools(toolbox.call), names, self._settings.max_rounds)
+            return await talk.run(observation, lambda: toolbox.hold)
+
+
+class _Asking:
+    """Sends one request after another, as long as tokens and money last. Raises BrainError when they don't."""
+
+    def __init__(
+        self,
+        model: Runnable[LanguageModelInput, AIMessage],
+        tape: Tape,
+        settings: LlmSettings,
+        purse: Purse,
+        clock: Callable[[], float],
+        schemas: list[dict[str, Any]],
+    ) -> None:
+        self._model = model
+        self._tape = tape
+        self._allowance = Allowance(settings)
+        self._purse = purse
+        self._clock = clock
+        self._schemas_chars = len(msgspec.json.encode(schemas))
+
+    async def __call__(self, messages: list[BaseMessage]) -> AIMessage:
+        said = msgspec.json.encode(convert_to_openai_messages(messages))
+        tokens_in = estimate(self._schemas_chars + len(said))
+        most = self._allowance.next_reply(tokens_in)
+        self._purse.check(self._clock(), tokens_in, most)
+        # Until the server says what it took, a request is reckoned as dear as it may be: failing saves nothing.
+        took = (tokens_in, most)
+        try:
+            answer = await self._model.ainvoke(messages, max_tokens=most)
+            took = tokens_of(answer) or took
+            self._tape.count(*took)
+            return answer
+        finally:
+            self._allowance.use(*took)
+            self._purse.pay(self._clock(), *took)
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, and what that came from: the client library's own words say little."""
+    if isinstance(error, BrainError):
+        return str(error)
+    cause = error.__cause__
+    return describe(error) if cause is None else f"{describe(error)} ({describe(cause)})"
