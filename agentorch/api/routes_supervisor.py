@@ -124,7 +124,7 @@ async def foresee(request: Request, body: ForeseeRequest, caller: Watcher) -> Fo
     if action is None:
         raise Refused("invalid", f"action: {why}")
     outlook = await services.foresee(draft)
-    return foreseen_document(await services.source.view(), action, outlook.impacts[0], services.source.now_ms())
+    return foreseen_document(await services.source.view(), action, outlook, services.source.now_ms())
 
 
 @router.get("/v1/decisions")

@@ -52,6 +52,7 @@ COMMANDS: Final = (
     ("edit", "agentorch.cli.answer:edit", _SUPERVISE, "Approve a proposal, narrowed: agentorch edit ID workers=3."),
     ("mode", "agentorch.cli.mode:mode", _SUPERVISE, "Show or set how far the supervisor may go."),
     ("decisions", "agentorch.cli.decisions:decisions", _SUPERVISE, "Show what the supervisor decided, and why."),
+    ("what-if", "agentorch.cli.what_if:what_if", _SUPERVISE, "What would come of an action, without proposing it."),
     ("replay", "agentorch.cli.replay:replay", _RECORD, "Step through a ledger."),
     ("verify", "agentorch.cli.verify:verify", _RECORD, "Prove that a ledger is whole."),
     ("simulate", "agentorch.cli.simulate:app", _RECORD, "Run the scheduler on a recorded trace, in virtual time."),

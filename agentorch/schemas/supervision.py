@@ -87,6 +87,7 @@ class ForeseenDocument(Document):
     ruling: str  # allow | ask | deny
     notes: list[NoteDocument] = []
     impact: ImpactDocument
+    rests_on: str = ""  # what the twin did not know, and how it made do
 
 
 class AnsweredItem(Document):

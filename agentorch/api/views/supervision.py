@@ -22,7 +22,7 @@ from agentorch.model.proposals import (
     Verdict,
     target_of,
 )
-from agentorch.model.twin import Impact
+from agentorch.model.twin import Impact, Outlook
 from agentorch.model.units import seconds, seconds_or_none, usd
 from agentorch.schemas.supervision import (
     AnswerDocument,
@@ -76,7 +76,7 @@ def proposal_document(facts: Facts, proposal: Proposal) -> ProposalDocument:
     )
 
 
-def foreseen_document(state: State, action: Action, impact: Impact, now_ms: int) -> ForeseenDocument:
+def foreseen_document(state: State, action: Action, outlook: Outlook, now_ms: int) -> ForeseenDocument:
     facts = state.facts
     verdict = preview(state, (Draft(action=msgspec.to_builtins(action)),), now_ms)[0]
     before, after = before_after(facts, action)
@@ -91,7 +91,8 @@ def foreseen_document(state: State, action: Action, impact: Impact, now_ms: int)
         at=seconds(now_ms),
         ruling=verdict.ruling,
         notes=_notes(verdict),
-        impact=_impact(impact),
+        impact=_impact(outlook.impacts[0]),
+        rests_on=outlook.text,
     )
 
 
