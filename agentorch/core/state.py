@@ -10,13 +10,15 @@ from agentorch.model.fleet import Worker
 class State:
     """Facts, and indexes that are rebuilt from them and carry no information of their own.
 
-    They are the queue, and `homes`: to which worker a device belongs.
+    They are the queue, and `homes`: to which worker a device belongs. `imagined`: a fork of the twin, in which nothing
+    that happens is learned from.
     """
 
-    __slots__ = ("facts", "homes", "queue")
+    __slots__ = ("facts", "homes", "imagined", "queue")
 
-    def __init__(self, facts: Facts | None = None) -> None:
+    def __init__(self, facts: Facts | None = None, *, imagined: bool = False) -> None:
         self.facts = facts if facts is not None else Facts()
+        self.imagined = imagined
         self.queue = Queue(self.facts)
         self.homes = {device: worker.id for worker in self.facts.workers.values() for device in worker.devices}
 

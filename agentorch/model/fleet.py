@@ -11,6 +11,20 @@ from agentorch.model.health import PoolPower
 from agentorch.model.jobs import Resources
 
 
+class Reservation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """Capacity of a pool that only a tenant's, a tier's or a tenant's tier's work may take (G10).
+
+    Whole workers, or an amount of GPUs and cores wherever they are in the pool. A job counts for the first reservation
+    of the pool that names it.
+    """
+
+    tenant: str = ""
+    tier: str = ""
+    workers: int = 0
+    gpus: int = 0
+    cpu_milli: int = 0
+
+
 class PoolSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Interchangeable workers. `price_usd_micros_per_hour` is per worker; None = unknown, never zero."""
 
@@ -30,6 +44,8 @@ class PoolSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     power_cap_watts: int | None = None
     drain_grace_ms: int = limits.DRAIN_GRACE_MS  # on nodes: until what runs on a worker that is to go is stopped
     provision_timeout_ms: int = limits.PROVISION_TIMEOUT_MS  # a node that is not there by then has failed to come
+    lends: bool = False  # what idles here may be borrowed, until those who may run here anyway need it
+    reservations: tuple[Reservation, ...] = ()
 
     @property
     def elastic(self) -> bool:
@@ -86,6 +102,7 @@ class NodeGroup(msgspec.Struct, kw_only=True):
     failures: int = 0  # in a row
     error: str = ""  # the last one's
     retry_ms: int = 0  # nothing more is asked for before then
+    took_ms: list[int] = []  # from asking to coming, of the newest that came
     cpu_milli: int = 0  # 0: none was ever seen
     memory_bytes: int = 0
     device_names: tuple[str, ...] = ()
@@ -147,6 +164,7 @@ class Pool(msgspec.Struct, kw_only=True):
     needs: list[tuple[int, int]] = []  # (time, workers needed), as observed: the memory that G2 shrinks by
     waits: list[tuple[int, int]] = []  # (time, queue wait ms) of the newest starts
     power: PoolPower = msgspec.field(default_factory=PoolPower)  # known for a pool with a cap only
+    room_lost_ms: int = 0  # when workers went, or reservations changed: what ran by then may be in their way
 
 
 class TenantSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -66,6 +66,16 @@ ARRIVALS_EVERY_MS: Final = 10 * SECOND_MS  # how often arrivals are summed up
 ARRIVALS_LOOKED_AT: Final = 256  # newest jobs that stand for all that came since
 ARRIVAL_KINDS: Final = 1_000  # the most frequent kinds are kept
 
+# -- twin
+TWIN_HORIZON_MS: Final = HOUR_MS  # how far ahead it looks, if its budget lasts so far
+TWIN_HORIZON_LEAST_MS: Final = MINUTE_MS
+TWIN_DRAWS: Final = 9  # of nine, the least and the greatest are the ends of 80 %
+TWIN_STEPS: Final = 4_000  # simulated events of one course, all draws together
+TWIN_QUESTION_STEPS: Final = 20_000  # of all courses of one question: with many candidates each is looked at less far
+TWIN_POOLS_MAX: Final = 16  # pools that a course tells apart, those with the longest waits
+TWIN_JOBS_MAX: Final = 5_000  # waiting jobs that a fork takes along
+TWIN_ARRIVALS_MAX: Final = 512  # newest jobs that stand for those to come
+
 # -- supervisor
 PROPOSALS_PER_CYCLE: Final = 16
 PENDING_APPROVALS_MAX: Final = 20
@@ -140,6 +150,7 @@ ASK_ABOVE_USD_MICROS_PER_HOUR: Final = 10_000_000  # growth that adds more than 
 PROVISION_TIMEOUT_MS: Final = 5 * MINUTE_MS  # from asking for nodes to the first that comes
 PROVISION_BACKOFF_MS: Final = 10 * SECOND_MS  # after the first failure; doubles with each further one
 PROVISION_BACKOFF_CAP_MS: Final = 10 * MINUTE_MS
+PROVISIONINGS_KEPT: Final = 9  # times that nodes took to come, of each type
 NODES_POLL_MS: Final = 2 * SECOND_MS  # how often executors are asked for their nodes
 NODES_AWAITED_POLL_MS: Final = SECOND_MS // 2  # while nodes are to come or to go
 NODE_UNLISTED_MS: Final = 10 * SECOND_MS  # not listed for so long: gone. After a restart some answer late

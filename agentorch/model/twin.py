@@ -50,7 +50,10 @@ class Course(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Impact(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What an action changes: the same draws without it and with it. `text` says why there are no numbers, if so."""
+    """What an action changes: the same draws without it and with it.
+
+    `text` says why there are no numbers, or what is to be known about them.
+    """
 
     horizon_s: float = 0.0
     draws: int = 0
@@ -58,7 +61,7 @@ class Impact(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     stopped_early: bool = False  # the budget of events was used up: fewer draws, or a nearer horizon, than wanted
     idle: Course | None = None  # nothing is done
     acted: Course | None = None
-    gain_s: Range = NOTHING  # waiting time saved until the horizon, of all jobs together, draw by draw: after - before
+    gain_s: Range = NOTHING  # waiting time saved until the horizon, of all jobs together, draw by draw: idle - acted
     text: str = ""
 
 

@@ -6,12 +6,12 @@ import copy
 from collections.abc import AsyncIterator
 
 from agentorch.core.guardrails import preview
-from agentorch.errors import Refused
 from agentorch.model import commands as cmd
 from agentorch.model import events as ev
 from agentorch.model.observation import Observation
 from agentorch.model.proposals import BrainReport, Draft, Proposal, ProposalState, Verdict
 from agentorch.model.twin import Outlook
+from agentorch.runtime.foresight import Foresight
 from agentorch.runtime.runtime import Runtime
 
 SETTLING = (
@@ -29,6 +29,7 @@ class RuntimePort:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._foresight = Foresight(runtime.loop)
 
     async def observe(self) -> Observation:
         observation = await self._runtime.ask(cmd.Observe(devices=self._runtime.devices()))
@@ -39,10 +40,11 @@ class RuntimePort:
         return preview(self._runtime.loop.state, drafts, self._runtime.now_ms())
 
     async def foresee(self, drafts: tuple[Draft, ...]) -> Outlook:
-        raise Refused("unreachable", "nothing is foreseen yet")
+        return await self._foresight.foresee(drafts)
 
     async def hand_in(self, cycle: int, report: BrainReport) -> list[Proposal]:
-        proposals = await self._runtime.ask(cmd.HandIn(cycle=cycle, report=report))
+        impacts = await self._foresight.impacts(report)
+        proposals = await self._runtime.ask(cmd.HandIn(cycle=cycle, report=report, impacts=impacts))
         return [copy.copy(proposal) for proposal in proposals]
 
     async def carry_out(self, proposal: str) -> Proposal:

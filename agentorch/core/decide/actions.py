@@ -94,7 +94,7 @@ def _act(turn: Turn, name: str, action: Action) -> None:
     turn.emit(
         ev.ActionStarted(at_ms=turn.now_ms, proposal=name, action=action, disruption=kind, disturbs=disturbs),
     )
-    text = _perform(turn, name, action)
+    text = perform(turn, name, action)
     if _is_immediate(action):
         turn.emit(ev.ActionEnded(at_ms=turn.now_ms, proposal=name, ok=True, outcome=text))
     else:
@@ -107,8 +107,8 @@ def _is_immediate(action: Action) -> bool:
     return not isinstance(action, Scale)
 
 
-def _perform(turn: Turn, name: str, action: Action) -> str:
-    """The effects, as events of this commit. Returns what happened, in words."""
+def perform(turn: Turn, name: str, action: Action) -> str:
+    """The effects, as events of this commit; whether they may be is not asked. Returns what happened, in words."""
     match action:
         case Scale():
             fleet.scale(turn, action.pool, action.workers, SUPERVISOR)

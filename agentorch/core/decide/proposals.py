@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 import msgspec
 
 from agentorch.core.facts import RULES_VERSION, Facts
@@ -28,6 +30,7 @@ from agentorch.model.proposals import (
     Verdict,
     target_of,
 )
+from agentorch.model.twin import Impact
 
 #: Drafts beyond `PROPOSALS_PER_CYCLE` that are recorded one by one; what is beyond those is one line.
 EXCESS_RECORDED = limits.PROPOSALS_PER_CYCLE
@@ -45,7 +48,9 @@ def hand_in(turn: Turn, command: cmd.HandIn) -> list[Proposal]:
     turn.emit(ev.CycleDecided(at_ms=turn.now_ms, cycle=command.cycle, report=report))
     if report.error:
         return []
-    names = [_judged(turn, report.brain, draft) for draft in drafts[: limits.PROPOSALS_PER_CYCLE + EXCESS_RECORDED]]
+    drafts_read = drafts[: limits.PROPOSALS_PER_CYCLE + EXCESS_RECORDED]
+    foreseen = zip_longest(drafts_read, command.impacts[: len(drafts_read)])
+    names = [_judged(turn, report.brain, draft, impact) for draft, impact in foreseen]
     excess = len(drafts) - len(names)
     if excess > 0:
         names.append(_summarised(turn, report.brain, excess))
@@ -62,7 +67,7 @@ def _kept(report: BrainReport) -> tuple[BrainReport, tuple[Draft, ...]]:
         return BrainReport(brain="unknown", error=f"the report can't be recorded: {type(error).__name__}"), ()
 
 
-def _judged(turn: Turn, brain: str, draft: Draft) -> str:
+def _judged(turn: Turn, brain: str, draft: Draft, impact: Impact | None) -> str:
     """Judge one draft on the state of this moment, the drafts before it included. Returns the proposal's id."""
     facts = turn.facts
     action, why = read_action(draft)
@@ -72,7 +77,7 @@ def _judged(turn: Turn, brain: str, draft: Draft) -> str:
     verdict = ruling(turn.state, action, turn.now_ms, earlier=earlier, judged=judged)
     if verdict.ruling is Ruling.ask and facts.mode is not Mode.observe:
         _supersede(turn, action)
-    return _record(turn, brain, draft, action, verdict)
+    return _record(turn, brain, draft, action, verdict, impact)
 
 
 def _supersede(turn: Turn, action: Action) -> None:
@@ -97,7 +102,9 @@ def _state_of(facts: Facts, verdict: Verdict) -> ProposalState:
     return ProposalState.open if verdict.ruling is Ruling.ask else ProposalState.allowed
 
 
-def _record(turn: Turn, brain: str, draft: Draft, action: Action | None, verdict: Verdict) -> str:
+def _record(
+    turn: Turn, brain: str, draft: Draft, action: Action | None, verdict: Verdict, impact: Impact | None = None
+) -> str:
     facts = turn.facts
     kept = recordable_draft(draft)
     state = _state_of(facts, verdict)
@@ -119,6 +126,7 @@ def _record(turn: Turn, brain: str, draft: Draft, action: Action | None, verdict
         reason=kept.reason,
         evidence=kept.evidence,
         alternatives=kept.alternatives,
+        impact=impact,
         verdict=verdict,
         risk=Risk.high if entry is None else entry.risk,
         reversible=entry is not None and entry.reversible,
@@ -169,6 +177,7 @@ def look_again(turn: Turn, proposal: Proposal) -> None:
         rules_version=RULES_VERSION,
         judged_seq=facts.seq,
         expires_ms=expires_ms,
+        impact=_outdated(proposal.impact),
         changed=proposal.changed + 1,
         before=before,
         after=after,
@@ -176,6 +185,12 @@ def look_again(turn: Turn, proposal: Proposal) -> None:
         answer=None,
     )
     turn.emit(ev.ProposalChanged(at_ms=turn.now_ms, proposal=changed))
+
+
+def _outdated(impact: Impact | None) -> Impact | None:
+    if impact is None or impact.idle is None:
+        return impact
+    return msgspec.structs.replace(impact, text="computed before the world moved")
 
 
 def refuse(turn: Turn, proposal: str, verdict: Verdict) -> None:

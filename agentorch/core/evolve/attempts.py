@@ -154,7 +154,8 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
     attempt.cause, attempt.message, attempt.usage = event.cause, event.message, event.usage
     attempt.cost_usd_micros, attempt.result = event.cost_usd_micros, event.result
     job.cost_usd_micros += event.cost_usd_micros
-    learning.learn(facts, job, attempt, event.at_ms)
+    if not state.imagined:
+        learning.learn(facts, job, attempt, event.at_ms)
     tenant.reserved_usd_micros -= attempt.reserved_usd_micros
     attempt.reserved_usd_micros = 0
     tenant.spent_usd_micros += event.cost_usd_micros

@@ -40,7 +40,7 @@ def submitted(state: State, event: ev.JobSubmitted) -> None:
             job.waiting_on += 1
     facts.jobs[job.id] = job
     facts.next_job = event.number + 1
-    if event.at_ms >= facts.arrivals_ms + limits.ARRIVALS_EVERY_MS:
+    if event.at_ms >= facts.arrivals_ms + limits.ARRIVALS_EVERY_MS and not state.imagined:
         arrivals.count(facts, event.at_ms)
     if spec.max_queue_ms is not None:
         facts.impatient[job.id] = None

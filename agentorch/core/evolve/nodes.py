@@ -10,6 +10,7 @@ from agentorch.core.facts import Facts
 from agentorch.core.nodes import group_key, standing, state_of
 from agentorch.core.state import State
 from agentorch.model import events as ev
+from agentorch.model import limits
 from agentorch.model.fleet import Node, NodeGroup, NodeState, WorkerState
 
 
@@ -70,6 +71,7 @@ def _came(facts: Facts, node: Node, group: NodeGroup, at_ms: int, fresh: bool) -
         group.wanted += 1
     group.failures, group.error, group.retry_ms = 0, "", 0
     if group.since_ms is not None:
+        group.took_ms = [*group.took_ms, at_ms - group.since_ms][-limits.PROVISIONINGS_KEPT :]
         group.since_ms = at_ms if _is_short(facts, group) else None
 
 

@@ -1,0 +1,197 @@
+"""One question to the twin: how things go on if nothing is done, and with each of some actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+
+from agentorch.core.decide.actions import perform
+from agentorch.core.guardrails import targets
+from agentorch.core.guardrails.case import Case
+from agentorch.core.guardrails.drafts import read_action
+from agentorch.core.state import State
+from agentorch.core.turn import Turn
+from agentorch.core.twin.chance import Dice
+from agentorch.core.twin.fork import fork, left_out
+from agentorch.core.twin.lives import Arrival, Comers, Lives
+from agentorch.core.twin.record import Outcome
+from agentorch.core.twin.running import Run
+from agentorch.core.twin.summary import course, gain_s, told_apart
+from agentorch.errors import Refused
+from agentorch.model import limits
+from agentorch.model.jobs import JobState
+from agentorch.model.proposals import Action, Alert, Draft, Reroute, Scale
+from agentorch.model.twin import Course, Impact, Outlook
+
+#: Steps between two moments at which a driver may do something else, a millisecond or two.
+STEPS_AT_A_TIME = 64
+
+Answer = Generator[None, None, Outlook]
+
+
+def compare(
+    state: State,
+    drafts: tuple[Draft, ...],
+    now_ms: int,
+    *,
+    horizon_ms: int = limits.TWIN_HORIZON_MS,
+    draws: int = limits.TWIN_DRAWS,
+    steps: int = limits.TWIN_STEPS,
+    seed: int = 0,
+) -> Answer:
+    """Fork now, and answer bit by bit: a generator that yields every few steps and returns the outlook.
+
+    Changes nothing in `state`. `steps` is the budget of each course, all its draws together: when it does not last, the
+    horizon is nearer. Deterministic for a state, drafts, a time, a budget and a seed.
+    """
+    return _Question(state, drafts, now_ms, horizon_ms, draws, steps, seed).answer()
+
+
+def foresee(state: State, drafts: tuple[Draft, ...], now_ms: int, **options: int) -> Outlook:
+    """`compare`, run through at once."""
+    return finish(compare(state, drafts, now_ms, **options))
+
+
+def finish(answer: Answer) -> Outlook:
+    """Run the rest of it through."""
+    while True:
+        try:
+            next(answer)
+        except StopIteration as done:
+            outlook = done.value
+            assert isinstance(outlook, Outlook)
+            return outlook
+
+
+class _Question:
+    def __init__(
+        self,
+        state: State,
+        drafts: tuple[Draft, ...],
+        now_ms: int,
+        horizon_ms: int,
+        draws: int,
+        steps: int,
+        seed: int,
+    ) -> None:
+        self.now_ms = now_ms
+        self.horizon_ms = horizon_ms
+        self.budget = steps
+        self.dice = [Dice(seed, draw, draws) for draw in range(draws)]
+        self.left_out = left_out(state)
+        self.comers = Comers(state.facts, now_ms)
+        self.base = fork(state)
+        self.asked = [_readable(state, draft, now_ms) for draft in drafts]
+        self.lives = Lives(self.base.facts, now_ms)
+        self.coming: list[list[Arrival]] = []
+        self.steps = 0
+        self.stopped_early = False
+        self.idle: list[Outcome] = []
+        self.idle_course = Course()
+        self.pools: list[str] = []
+
+    def answer(self) -> Answer:
+        for looked, job in enumerate(self.base.facts.jobs.values()):
+            if job.state is not JobState.held:
+                self.lives.look(job)
+            if not looked % STEPS_AT_A_TIME:
+                yield
+        yield from self._choose_horizon()
+        self.coming = [self.comers.drawn(dice, self.horizon_ms) for dice in self.dice]
+        idle = yield from self._course(_nothing)
+        named = [action.pool for action, _ in self.asked if isinstance(action, Scale | Reroute)]
+        self.pools = told_apart(idle, named)
+        self.idle, self.idle_course = idle, course(idle, self.pools)
+        impacts: list[Impact] = []
+        for action, why in self.asked:
+            impact = yield from self._impact(action, why)
+            impacts.append(impact)
+        return Outlook(
+            horizon_s=self.horizon_ms / 1000,
+            idle=self.idle_course,
+            impacts=tuple(impacts),
+            draws=len(self.dice),
+            steps=self.steps,
+            stopped_early=self.stopped_early,
+            text=self._rests_on(),
+        )
+
+    def _choose_horizon(self) -> Generator[None, None, None]:
+        """One draw is run ahead; where its part of the budget ends, all courses will."""
+        part = max(1, self.budget // len(self.dice))
+        dice = self.dice[len(self.dice) // 2]
+        run = Run(fork(self.base), self.lives, dice, self.comers.drawn(dice, self.horizon_ms), self.horizon_ms)
+        at = 0
+        for steps in run.go():
+            if steps > part and run.now_ms < run.end_ms:
+                self.horizon_ms = max(limits.TWIN_HORIZON_LEAST_MS, run.now_ms - self.now_ms)
+                self.stopped_early = True
+                break
+            if steps >= at:
+                at = steps + STEPS_AT_A_TIME
+                yield
+        self.steps += run.steps
+
+    def _course(self, act: Callable[[Turn], None]) -> Generator[None, None, list[Outcome]]:
+        """All draws of one course. Raises Refused for an action that can't be."""
+        outcomes = []
+        for dice, coming in zip(self.dice, self.coming, strict=True):
+            run = Run(fork(self.base), self.lives, dice, coming, self.horizon_ms)
+            run.do(act)
+            at = 0
+            for steps in run.go():
+                if steps >= at:
+                    at = steps + STEPS_AT_A_TIME
+                    yield
+            self.steps += run.steps
+            assert run.record.outcome is not None, "it went until the horizon"
+            outcomes.append(run.record.outcome)
+            yield
+        return outcomes
+
+    def _impact(self, action: Action | None, why: str) -> Generator[None, None, Impact]:
+        if action is None:
+            return Impact(text=why)
+        before = self.steps
+        try:
+            acted = yield from self._course(lambda turn: _done(turn, action))
+        except Refused as refused:
+            return Impact(text=str(refused))
+        return Impact(
+            horizon_s=self.horizon_ms / 1000,
+            draws=len(acted),
+            steps=self.steps - before,
+            stopped_early=self.stopped_early,
+            idle=self.idle_course,
+            acted=course(acted, self.pools),
+            gain_s=gain_s(self.idle, acted),
+        )
+
+    def _rests_on(self) -> str:
+        said = []
+        if self.lives.unknown:
+            said.append(f"of {self.lives.unknown} jobs nothing is known to tell how long they run: any length is drawn")
+        if self.left_out:
+            said.append(f"{self.left_out} jobs far back in the queue are left out")
+        if self.stopped_early:
+            said.append(f"the budget of {self.budget} events a course lasts for {self.horizon_ms // 1000} s")
+        return "; ".join(said)
+
+
+def _readable(state: State, draft: Draft, now_ms: int) -> tuple[Action | None, str]:
+    """The action, or why there is nothing to run ahead."""
+    action, why = read_action(draft)
+    if action is None:
+        return None, why
+    if isinstance(action, Alert):
+        return None, "an alert changes nothing"
+    case = Case(state, action, now_ms)
+    note = targets.schema(case) or targets.target(case)
+    return (None, note.text) if note is not None else (action, "")
+
+
+def _nothing(turn: Turn) -> None:
+    """Nothing is done."""
+
+
+def _done(turn: Turn, action: Action) -> None:
+    perform(turn, "twin", action)

@@ -1,0 +1,170 @@
+"""What one draw of one course came to: waits, ends, money, use."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import NamedTuple
+
+from agentorch.core.demand import first_pool
+from agentorch.core.facts import Facts
+from agentorch.core.fit import takes_work
+from agentorch.core.money import cost_of
+from agentorch.core.queue import LineKey, line_key
+from agentorch.core.state import State
+from agentorch.model import events as ev
+from agentorch.model import limits
+from agentorch.model.jobs import FINISHED, Cause, Job
+
+#: Starts of so long count towards what a pool's jobs wait at a time, as in observations.
+WAIT_WINDOW_MS = 5 * limits.MINUTE_MS
+
+
+class Wait(NamedTuple):
+    """Of one job for one start."""
+
+    since_ms: int
+    until_ms: float  # inf: it waits still
+
+
+class Outcome(NamedTuple):
+    """Of one draw, at the horizon. Names are those of `model.twin.Course`."""
+
+    wait_p50_s: float
+    wait_p95_s: float
+    queued: int
+    ended: int
+    misses: int
+    cost_usd_micros: int
+    utilization_percent: float
+    preempted: int
+    lost_s: float
+    waits: dict[tuple[str, str], tuple[float, float]]
+    queue: list[int]
+    pool_waited_s: dict[str, list[float]]
+    waited_for_s: float  # all jobs' waiting time together
+
+
+class Record:
+    """Is told every event, and looks at the fork now and then and at the end."""
+
+    def __init__(self, state: State, begin_ms: int) -> None:
+        self.state = state
+        self.facts: Facts = state.facts
+        self.begin_ms = begin_ms
+        self.waits: dict[tuple[str, str], list[Wait]] = {}  # by pool and tier
+        self.started: dict[str, int] = {}  # first start of each job here
+        self.samples: list[tuple[int, int]] = []  # (time, queued)
+        self.use: list[float] = []
+        self.preempted = self.late = 0
+        self.lost_s = 0.0
+        self.ended_before = sum(self.facts.ended_by_state.values())
+        self.spent_before = spent(self.facts, begin_ms)
+        self.overdue = {name: None for name, job in self.facts.jobs.items() if _is_overdue(job, begin_ms)}
+        self.outcome: Outcome | None = None
+
+    def note(self, event: ev.Event) -> None:
+        if isinstance(event, ev.JobStarted):
+            job = self.facts.jobs[event.job]
+            since_ms = max(job.queued_ms, job.not_before_ms)
+            self.waits.setdefault((event.pool, job.spec.tier), []).append(Wait(since_ms, event.at_ms))
+            self.started.setdefault(event.job, event.at_ms)
+        elif isinstance(event, ev.JobStopping):
+            self._stopped(event)
+        elif isinstance(event, ev.JobEnded):
+            job = self.facts.jobs[event.job]
+            self.late += job.id not in self.overdue and _is_overdue(job, event.at_ms)
+
+    def _stopped(self, event: ev.JobStopping) -> None:
+        job = self.facts.jobs[event.job]
+        self.preempted += event.cause in (Cause.preempted, Cause.requeued)
+        attempt = job.attempts[-1]
+        if job.spec.checkpoint is None and event.cause is not Cause.cancelled:
+            began_ms = attempt.started_ms if attempt.started_ms is not None else event.at_ms
+            self.lost_s += (event.at_ms - began_ms) / 1000 * len(attempt.members)
+
+    def sample(self, now_ms: int) -> None:
+        self.samples.append((now_ms, len(self.state.queue)))
+        self.use.append(utilization_percent(self.facts))
+
+    def close(self, now_ms: int) -> None:
+        """The horizon is reached."""
+        facts = self.facts
+        pools: dict[LineKey, str] = {}
+        for job in self.state.queue.waiting_jobs(len(self.state.queue)):
+            since_ms = max(job.queued_ms, job.not_before_ms)
+            if job.waiting_on or since_ms >= now_ms:
+                continue
+            key = line_key(job)
+            if key not in pools:
+                pools[key] = first_pool(facts, job)
+            self.waits.setdefault((pools[key], job.spec.tier), []).append(Wait(since_ms, inf))
+        live = (job for job in facts.jobs.values() if job.state not in FINISHED)
+        late = sum(1 for job in live if job.id not in self.overdue and _is_overdue(job, now_ms))
+        everything = [wait for waits in self.waits.values() for wait in waits]
+        p50, p95 = _lengths_s(everything, now_ms)
+        self.outcome = Outcome(
+            wait_p50_s=p50,
+            wait_p95_s=p95,
+            queued=len(self.state.queue),
+            ended=sum(facts.ended_by_state.values()) - self.ended_before,
+            misses=self.late + late,
+            cost_usd_micros=spent(facts, now_ms) - self.spent_before,
+            utilization_percent=sum(self.use) / len(self.use) if self.use else 0.0,
+            preempted=self.preempted,
+            lost_s=self.lost_s,
+            waits={key: _lengths_s(waits, now_ms) for key, waits in self.waits.items()},
+            queue=[queued for _, queued in self.samples],
+            pool_waited_s=self._series(),
+            waited_for_s=sum(min(one.until_ms, now_ms) - max(one.since_ms, self.begin_ms) for one in everything) / 1000,
+        )
+
+    def _series(self) -> dict[str, list[float]]:
+        pools: dict[str, list[Wait]] = {}
+        for (pool, _), waits in self.waits.items():
+            pools.setdefault(pool, []).extend(waits)
+        return {pool: [waited_s(waits, at_ms) for at_ms, _ in self.samples] for pool, waits in pools.items()}
+
+
+def waited_s(waits: list[Wait], at_ms: int) -> float:
+    """What nineteen of twenty of those that wait then, or started a moment before, have not waited longer than."""
+    recent_ms = at_ms - WAIT_WINDOW_MS
+    then = (one for one in waits if one.since_ms < at_ms and one.until_ms > recent_ms)
+    lengths = sorted(min(one.until_ms, at_ms) - one.since_ms for one in then)
+    if not lengths:
+        return 0.0
+    return lengths[max(0, -(-95 * len(lengths) // 100) - 1)] / 1000
+
+
+def _lengths_s(waits: list[Wait], now_ms: int) -> tuple[float, float]:
+    """Median and p95, by nearest rank."""
+    lengths = sorted(min(one.until_ms, now_ms) - one.since_ms for one in waits)
+    if not lengths:
+        return 0.0, 0.0
+    count = len(lengths)
+    return lengths[-(-count // 2) - 1] / 1000, lengths[-(-95 * count // 100) - 1] / 1000
+
+
+def _is_overdue(job: Job, now_ms: int) -> bool:
+    return job.deadline_ms is not None and job.deadline_ms <= now_ms
+
+
+def spent(facts: Facts, now_ms: int) -> int:
+    """Spent so far, what runs now included."""
+    running = 0
+    for name in facts.running:
+        attempt = facts.jobs[name].attempts[-1]
+        if attempt.price_usd_micros_per_hour and attempt.started_ms is not None:
+            running += cost_of(attempt.price_usd_micros_per_hour, now_ms - attempt.started_ms) or 0
+    return facts.spent_usd_micros + running
+
+
+def utilization_percent(facts: Facts) -> float:
+    """Of the workers that take work, or still run some: their GPUs where they have any, else their cores."""
+    shares = [
+        1 - len(one.free_devices) / len(one.devices)
+        if one.devices
+        else 1 - one.free_cpu_milli / max(1, one.shape.cpu_milli)
+        for one in facts.workers.values()
+        if takes_work(one) or one.running
+    ]
+    return 100 * sum(shares) / len(shares) if shares else 0.0

@@ -1,0 +1,180 @@
+"""One draw of one course: a fork is driven in virtual time, as the runtime drives the state in real time.
+
+Starts begin at once and succeed after the time drawn for them; work that is stopped goes within its grace. Nodes that
+are asked for come after the time that such nodes took lately. Nothing fails, and nobody proposes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush
+
+from agentorch.core.decide import decide
+from agentorch.core.instruct import Launch, Resize, Stop, instruction
+from agentorch.core.state import State
+from agentorch.core.turn import Turn
+from agentorch.core.twin.chance import Dice
+from agentorch.core.twin.lives import RESTART_MS, Arrival, Lives, before_ms
+from agentorch.core.twin.nodes import Provider
+from agentorch.core.twin.record import Record
+from agentorch.errors import Refused
+from agentorch.model import commands as cmd
+from agentorch.model.events import Event
+from agentorch.model.jobs import ON_WORKER, Cause, Job, JobState
+
+#: Samples of the fleet over the horizon; at each of them time passes for the core too.
+SAMPLES = 12
+TICKS = 5  # between two samples
+#: Ends that are nearer to each other than this share of the horizon are one instant: one pass of the scheduler.
+INSTANTS = 2_000
+#: Everything that may happen at one instant, in this order.
+_ENDS, _COMES, _NODES, _LOOK = range(4)
+
+
+class Run:
+    """Drives its fork until the horizon. `steps` counts simulated events; `record` is what came of it."""
+
+    def __init__(self, state: State, lives: Lives, dice: Dice, coming: list[Arrival], horizon_ms: int) -> None:
+        self.state = state
+        self.lives = lives
+        self.dice = dice
+        self.coming = coming
+        self.begin_ms = self.now_ms = lives.now_ms
+        self.end_ms = self.begin_ms + horizon_ms
+        self.instant_ms = horizon_ms // INSTANTS
+        self.steps = 0
+        self.provider = Provider(state.facts, dice)
+        self.record = Record(state, self.begin_ms)
+        self.whole_ms: dict[str, int | None] = {}  # how long a job lasts in all
+        self.due: list[tuple[int, int, int, str]] = [
+            (one.at_ms, _COMES, at, "") for at, one in enumerate(coming) if one.at_ms <= self.end_ms
+        ]
+        looks = SAMPLES * TICKS
+        self.due += [(self.begin_ms + at * horizon_ms // looks, _LOOK, at, "") for at in range(1, looks + 1)]
+        facts = state.facts
+        for name in facts.running:
+            self._will_end(facts.jobs[name], 0)
+        heapify(self.due)
+        for resize in self.provider.awaited():
+            self._resize(resize)
+
+    def do(self, action: Callable[[Turn], None]) -> None:
+        """Something is done before time goes on."""
+        turn = Turn(self.state, self.now_ms)
+        action(turn)
+        self._follow(turn.events)
+
+    def go(self) -> Iterator[int]:
+        """From instant to instant until the horizon; yields the steps so far."""
+        self._pass()
+        while self.due and self.due[0][0] <= self.end_ms:
+            self.now_ms = max(self.now_ms, self.due[0][0])
+            until_ms = min(self.end_ms, self.now_ms + self.instant_ms)
+            looked = 0
+            while self.due and self.due[0][0] <= until_ms:
+                at_ms, what, which, name = heappop(self.due)
+                self.now_ms = max(self.now_ms, at_ms)
+                looked = max(looked, self._happens(what, which, name))
+            self._pass()
+            if looked and looked % TICKS == 0:
+                self.record.sample(self.now_ms)
+            yield self.steps
+        self.now_ms = self.end_ms
+        self.record.close(self.now_ms)
+
+    def _happens(self, what: int, which: int, name: str) -> int:
+        """Returns the number of the look, if it is one."""
+        if what == _ENDS:
+            self._end(name, which)
+        elif what == _COMES:
+            self._come(self.coming[which])
+        elif what == _NODES:
+            self._take(self.provider.report(name, self.now_ms))
+        else:
+            self._take(cmd.Tick())
+            return which
+        return 0
+
+    def _pass(self) -> None:
+        while self._take(cmd.Schedule()):
+            pass
+
+    def _take(self, command: cmd.Command) -> object:
+        events, result = decide(self.state, command, self.now_ms)
+        self.steps += 1
+        if events:
+            self._follow(events)
+        return result
+
+    def _follow(self, events: list[Event]) -> None:
+        self.steps += len(events)
+        for event in events:
+            self.record.note(event)
+            order = instruction(event)
+            if order is None:
+                continue
+            if isinstance(order, Launch):
+                self._launch(order)
+            elif isinstance(order, Stop):
+                self._stop(order)
+            else:
+                self._resize(order)
+
+    # -- what happens
+
+    def _come(self, one: Arrival) -> None:
+        try:
+            self._take(cmd.SubmitJob(tenant=one.tenant, spec=one.spec, by="twin"))
+        except Refused:
+            self.steps += 1  # its tenant or pool is gone, or the queue is full: it would be refused then too
+
+    def _launch(self, order: Launch) -> None:
+        job = self.state.facts.jobs[order.job]
+        for rank in range(job.spec.gang):
+            self._take(cmd.ReportRunning(job=order.job, attempt=order.attempt, rank=rank))
+        self._will_end(job, RESTART_MS if job.attempts_made > 1 else 0)
+
+    def _will_end(self, job: Job, restart_ms: int) -> None:
+        name = job.id
+        if name not in self.whole_ms:
+            self.whole_ms[name] = self.lives.lasts_ms(job, self.dice)
+        whole_ms = self.whole_ms[name]
+        attempt = job.attempts[-1]
+        began_ms = attempt.started_ms if attempt.started_ms is not None else self.now_ms
+        if job.state is JobState.stopping:
+            grace_ms = self.now_ms + (job.spec.grace_ms if job.spec.checkpoint is not None else 0)
+            end_ms = grace_ms if whole_ms is None else min(grace_ms, max(self.now_ms, began_ms + whole_ms))
+        elif whole_ms is None:
+            return
+        else:
+            end_ms = began_ms + max(0, whole_ms - before_ms(job)) + restart_ms
+        if end_ms <= self.end_ms:
+            heappush(self.due, (max(self.now_ms, end_ms), _ENDS, attempt.number, name))
+
+    def _stop(self, order: Stop) -> None:
+        """It saves its work, which may take all of its grace; without a checkpoint it goes at once."""
+        self._will_end(self.state.facts.jobs[order.job], 0)
+
+    def _end(self, name: str, attempt: int) -> None:
+        job = self.state.facts.jobs.get(name)
+        if job is None or job.attempts_made != attempt or job.state not in ON_WORKER:
+            return
+        cause = job.stop_cause if job.stop_cause is not None else Cause.completed
+        began_ms = job.attempts[-1].started_ms
+        for rank, member in enumerate(job.attempts[-1].members):
+            if member.ended_ms is None:
+                self._take(
+                    cmd.ReportEnded(
+                        job=name,
+                        attempt=attempt,
+                        rank=rank,
+                        cause=cause,
+                        started_ms=began_ms,
+                        ended_ms=self.now_ms,
+                        exit_code=0 if cause is Cause.completed else None,
+                    )
+                )
+
+    def _resize(self, order: Resize) -> None:
+        for at_ms in self.provider.order(order, self.now_ms):
+            heappush(self.due, (at_ms, _NODES, 0, order.executor))

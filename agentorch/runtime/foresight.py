@@ -1,0 +1,108 @@
+"""The twin beside the loop: the state is forked at once, and run ahead in slices that keep nobody waiting."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from agentorch.core.guardrails import preview
+from agentorch.core.twin import compare
+from agentorch.errors import RuntimeStopped
+from agentorch.model import commands as cmd
+from agentorch.model import limits
+from agentorch.model.proposals import BrainReport, Draft, Ruling
+from agentorch.model.twin import Impact, Outlook
+from agentorch.runtime.loop import Loop
+
+#: The twin gives way after so many of its own steps, some milliseconds. Counted, not timed: a simulated runtime must
+#: take the same turns each time.
+SLICE = 2
+
+
+class Foresight:
+    """Answers one question after another. An answer is kept for the drafts of the cycle that it was asked in."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._one_at_a_time = asyncio.Lock()
+        self._cycle = 0
+        self._known: dict[bytes, Impact] = {}
+        self._failed = False
+
+    async def foresee(self, drafts: tuple[Draft, ...]) -> Outlook:
+        """What the twin foresees of each draft from now on."""
+        async with self._one_at_a_time:
+            outlook = await self._run(drafts)
+        for draft, impact in zip(drafts, outlook.impacts, strict=True):
+            self._keep(draft, impact)
+        return outlook
+
+    async def impacts(self, report: BrainReport) -> tuple[Impact | None, ...]:
+        """Of drafts that are handed in: as they were foreseen in this cycle, else foreseen now. None of one that is
+        denied anyway, and of all when the twin fails: that keeps no proposal from being made, and is told once.
+        """
+        if report.error or not report.drafts:
+            return ()
+        try:
+            return await self._impacts(report.drafts[: limits.PROPOSALS_PER_CYCLE])
+        except RuntimeStopped:
+            raise
+        except Exception as error:  # noqa: BLE001 - without an impact a proposal is poorer, and still a proposal
+            await self._tell(error)
+            return ()
+
+    async def _impacts(self, drafts: tuple[Draft, ...]) -> tuple[Impact | None, ...]:
+        self._begin_cycle()
+        verdicts = preview(self._loop.state, drafts, self._loop.now_ms())
+        new = [
+            draft
+            for draft, verdict in zip(drafts, verdicts, strict=True)
+            if verdict.ruling is not Ruling.deny and _key(draft) not in self._known
+        ]
+        if new:
+            await self.foresee(tuple(new))
+        self._failed = False
+        return tuple(self._known.get(_key(draft)) for draft in drafts)
+
+    async def _tell(self, error: Exception) -> None:
+        if not self._failed:
+            self._failed = True
+            text = f"proposals have no computed impact: {type(error).__name__}: {error}"
+            await self._loop.ask(cmd.RaiseAlert(code="twin-failed", text=text, by="twin"))
+
+    async def _run(self, drafts: tuple[Draft, ...]) -> Outlook:
+        loop = self._loop
+        steps = min(limits.TWIN_STEPS, limits.TWIN_QUESTION_STEPS // (1 + len(drafts)))
+        answer = compare(loop.state, drafts, loop.now_ms(), steps=steps)
+        taken = 0
+        while True:
+            try:
+                next(answer)
+            except StopIteration as done:
+                outlook = done.value
+                assert isinstance(outlook, Outlook)
+                return outlook
+            taken += 1
+            if not taken % SLICE:
+                await asyncio.sleep(0)
+                if loop.failure is not None:
+                    raise RuntimeStopped("the runtime has stopped; nothing is foreseen") from loop.failure
+
+    def _begin_cycle(self) -> None:
+        cycle = self._loop.state.facts.cycle
+        if cycle != self._cycle:
+            self._cycle = cycle
+            self._known.clear()
+
+    def _keep(self, draft: Draft, impact: Impact) -> None:
+        self._begin_cycle()
+        self._known[_key(draft)] = impact
+
+
+def _key(draft: Draft) -> bytes:
+    """Drafts of the same action are the same to the twin. What is not JSON is no action, and all alike."""
+    try:
+        return msgspec.json.encode(draft.action, order="deterministic")
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return b""
