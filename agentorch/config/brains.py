@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
 
-OPENAI_URL = "https://api.openai.com/v1"
+from agentorch.errors import ConfigError
+
+BRAIN_NAMES: Final = ("rules", "openai")
+OPENAI_URL: Final = "https://api.openai.com/v1"
+OPENAI_KEY: Final = "OPENAI_API_KEY"
+TEMPERATURE_MAX: Final = 2.0  # of OpenAI's API; other servers take no more either
 
 
 @dataclass(frozen=True)
@@ -24,3 +32,48 @@ class LlmSettings:
     price_out_usd_micros: int | None = None
     tool_choice: str = "auto"  # auto | required
     name_enums: bool = False  # the tools' schemas list the names that there are
+
+
+def llm_settings(fields: Mapping[str, Any], environ: Mapping[str, str]) -> LlmSettings:
+    """From the section's values; the key comes from the variable that it names. Raises ConfigError."""
+    prices = fields["price_in_usd"], fields["price_out_usd"]
+    if fields["max_usd_per_hour"] is not None and None in prices:
+        raise ConfigError(
+            "supervisor.llm.max_usd_per_hour: what tokens cost is not known; set price_in_usd and price_out_usd too"
+        )
+    variable = fields["api_key_env"] or (OPENAI_KEY if fields["base_url"] == OPENAI_URL else "")
+    return LlmSettings(
+        model=fields["model"],
+        base_url=fields["base_url"],
+        api_key=environ.get(variable, "").strip() if variable else "",
+        temperature=fields["temperature"],
+        timeout_s=fields["timeout"] / 1000,
+        max_rounds=fields["max_rounds"],
+        max_tokens_per_cycle=fields["max_tokens_per_cycle"],
+        max_tokens_per_reply=fields["max_tokens_per_reply"],
+        max_usd_micros_per_hour=fields["max_usd_per_hour"],
+        price_in_usd_micros=prices[0],
+        price_out_usd_micros=prices[1],
+        tool_choice=fields["tool_choice"],
+        name_enums=fields["name_enums"],
+    )
+
+
+def base_url(value: Any) -> str:
+    """A server's URL without a slash at its end. Raises ValueError."""
+    if not isinstance(value, str) or not value.isprintable() or " " in value:
+        raise ValueError("not a URL")
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("not an http or https URL")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("a user, a query or a fragment has no place in it")
+    return value.rstrip("/")
+
+
+def temperature(value: Any) -> float:
+    """Raises ValueError."""
+    number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else -1.0
+    if not 0.0 <= number <= TEMPERATURE_MAX:
+        raise ValueError(f"not within 0 and {TEMPERATURE_MAX:g}")
+    return number

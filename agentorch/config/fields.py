@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from agentorch.config.brains import BRAIN_NAMES, OPENAI_URL, base_url, temperature
 from agentorch.model import limits
 from agentorch.model.guardrails import ACTION_KINDS, BOUNDS, GuardrailSettings
 from agentorch.model.proposals import Mode
@@ -134,6 +135,7 @@ SUPERVISOR: Final[dict[str, Field]] = {
         "how far the supervisor may go at the first start; afterwards the ledger knows",
     ),
     "cycle_s": span(100, limits.DAY_MS, "5s", "time between two cycles"),
+    "brain": choice(BRAIN_NAMES, "rules", "who decides: the rules, or a model (see docs/brains.md)"),
     "timeout_s": span(100, limits.HOUR_MS, "30s", "longest that a brain may think"),
     "approval_ttl": span(
         limits.APPROVAL_TTL_MIN_MS, limits.APPROVAL_TTL_MAX_MS, "15m", "an approval that nobody answers expires: a no"
@@ -141,6 +143,28 @@ SUPERVISOR: Final[dict[str, Field]] = {
     "waiting_usd_per_hour": micro(
         parse_usd_micros, 2, "dollars", "what it is worth that a job waits an hour less; the rule brain weighs by it"
     ),
+}
+
+LLM: Final[dict[str, Field]] = {
+    "model": string("", "name of the model, as its server calls it"),
+    "base_url": Field(
+        base_url,
+        OPENAI_URL,
+        "an http or https URL that /chat/completions can be added to, without a user, a query or a fragment",
+        {"type": "string"},
+        "the OpenAI-compatible server; its key goes nowhere else",
+    ),
+    "api_key_env": string("", "variable that holds the key; default: OPENAI_API_KEY for OpenAI itself, else none"),
+    "temperature": micro(temperature, None, "a number within 0 and 2", "of the model; default: its server's"),
+    "timeout": span(100, limits.HOUR_MS, "20s", "longest that one request may take; a cycle: supervisor.timeout_s"),
+    "max_rounds": integer(1, 16, 6, "requests in one cycle: what it reads takes rounds"),
+    "max_tokens_per_cycle": integer(1_000, 10_000_000, 60_000, "tokens in and out in one cycle"),
+    "max_tokens_per_reply": integer(64, 1_000_000, 2_000, "tokens of one reply"),
+    "max_usd_per_hour": micro(parse_usd_micros, None, "dollars", "most that its tokens may cost in any hour"),
+    "price_in_usd": micro(parse_usd_micros, None, "dollars", "price of a million tokens in; default: unknown"),
+    "price_out_usd": micro(parse_usd_micros, None, "dollars", "price of a million tokens out; default: unknown"),
+    "tool_choice": choice(("auto", "required"), "auto", "required: the server makes each reply call a tool"),
+    "name_enums": flag(False, "list the names that there are in the tools' schemas: for servers that decode by schema"),
 }
 
 CLIENT: Final[dict[str, Field]] = {
@@ -296,6 +320,9 @@ PLAIN_SECTIONS: Final = {
     "client": CLIENT,
 }
 
+#: Tables inside a section.
+NESTED: Final = {"supervisor.llm": LLM}
+
 #: One table each below `[executors]`.
 EXECUTORS: Final = {"ray": RAY, "slurm": SLURM}
 
@@ -303,6 +330,9 @@ EXECUTORS: Final = {"ray": RAY, "slurm": SLURM}
 def json_schema() -> dict[str, Any]:
     """JSON Schema of `agentorch.toml`, with every default."""
     sections: dict[str, Any] = {name: _table(fields) for name, fields in PLAIN_SECTIONS.items()}
+    for name, fields in NESTED.items():
+        parent, _, child = name.partition(".")
+        sections[parent]["properties"][child] = {**_table(fields), "description": f"the section [{name}]"}
     tables = {name: _table(fields) for name, fields in EXECUTORS.items()}
     sections["executors"] = {"type": "object", "additionalProperties": False, "properties": tables}
     sections["pilots"] = {"type": "object", "additionalProperties": _table(PILOT)}

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from agentorch.config.fields import EXECUTORS, PILOT, PLAIN_SECTIONS, POOL, TENANT, Field
+from agentorch.config.brains import LlmSettings, llm_settings
+from agentorch.config.fields import EXECUTORS, NESTED, PILOT, PLAIN_SECTIONS, POOL, TENANT, Field
 from agentorch.errors import ConfigError
 from agentorch.model.fleet import PoolSpec, TenantSpec
 from agentorch.model.guardrails import GuardrailSettings
@@ -24,6 +25,7 @@ PLAIN_VARIABLES: Final = {"AGENTORCH_URL": "client.url", "AGENTORCH_KEY": "clien
 TABLES: Final = ("executors", "pilots", "pools", "tenants")
 #: Sections whose keys may come from variables, by what a variable calls them.
 _BY_VARIABLE: Final = {
+    **{name.replace(".", "_"): (name, fields) for name, fields in NESTED.items()},
     **{name: (name, fields) for name, fields in PLAIN_SECTIONS.items()},
     **{f"executors_{name}": (f"executors.{name}", fields) for name, fields in EXECUTORS.items()},
 }
@@ -49,6 +51,8 @@ class SupervisorSettings:
     timeout_s: float
     approval_ttl_ms: int
     waiting_usd_micros_per_hour: int
+    brain: str
+    llm: LlmSettings
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,7 @@ def _flatten(table: dict[str, Any], source: str, values: dict[str, _Value]) -> N
     """`{"server": {"port": 1}}` -> `server.port`; pools and tenants go one level deeper. Unknown names are refused."""
     for section, content in table.items():
         if section in PLAIN_SECTIONS:
+            content = _without_nested(section, content, source, values)
             _take(section, PLAIN_SECTIONS[section], content, source, values)
         elif section in TABLES:
             if not isinstance(content, dict):
@@ -198,6 +203,16 @@ def _flatten(table: dict[str, Any], source: str, values: dict[str, _Value]) -> N
                 _take(f"{section}.{name}", _fields_of(section, name, source), fields, source, values)
         else:
             raise ConfigError(f"{source}: {section}: unknown section; {_hint(section, [*PLAIN_SECTIONS, *TABLES])}")
+
+
+def _without_nested(section: str, content: Any, source: str, values: dict[str, _Value]) -> Any:
+    """Takes the tables inside a section; returns what is left of it."""
+    for name, fields in NESTED.items():
+        parent, _, child = name.partition(".")
+        if section == parent and isinstance(content, dict) and child in content:
+            _take(name, fields, content[child], source, values)
+            content = {key: value for key, value in content.items() if key != child}
+    return content
 
 
 def _fields_of(section: str, name: str, source: str) -> dict[str, Field]:
@@ -278,9 +293,10 @@ def _build(values: dict[str, _Value], environ: Mapping[str, str], files: tuple[P
     pools = tuple(_pool(name, reader.section(f"pools.{name}", POOL), values, default) for name in reader.names("pools"))
     tenants = tuple(TenantSpec(name=name, **_tenant(reader, name)) for name in reader.names("tenants"))
     client = plain["client"]
+    llm = llm_settings(reader.section("supervisor.llm", NESTED["supervisor.llm"]), environ)
     return Settings(
         server=ServerSettings(**plain["server"]),
-        supervisor=_supervisor(plain["supervisor"]),
+        supervisor=_supervisor(plain["supervisor"], llm),
         guardrails=GuardrailSettings(approval_ttl_ms=plain["supervisor"]["approval_ttl"], **plain["guardrails"]),
         client=ClientSettings(client["url"], _client_key(client, environ)),
         ray=RaySettings(**{"lease_ms" if key == "lease" else key: value for key, value in executors["ray"].items()}),
@@ -295,13 +311,15 @@ def _build(values: dict[str, _Value], environ: Mapping[str, str], files: tuple[P
     )
 
 
-def _supervisor(fields: dict[str, Any]) -> SupervisorSettings:
+def _supervisor(fields: dict[str, Any], llm: LlmSettings) -> SupervisorSettings:
     return SupervisorSettings(
         mode=fields["mode"],
         cycle_s=fields["cycle_s"] / 1000,
         timeout_s=fields["timeout_s"] / 1000,
         approval_ttl_ms=fields["approval_ttl"],
         waiting_usd_micros_per_hour=fields["waiting_usd_per_hour"],
+        brain=fields["brain"],
+        llm=llm,
     )
 
 

@@ -151,6 +151,7 @@ def test_every_key_is_in_the_documentation() -> None:
     schema = json_schema()["properties"]
     tables = {f"[{name}": fields for name, fields in schema.items() if name != "executors"}
     tables.update({f"[executors.{name}": fields for name, fields in schema["executors"]["properties"].items()})
+    tables["[supervisor.llm"] = schema["supervisor"]["properties"].pop("llm")
     for title, fields in tables.items():
         section = text.split(f"## `{title}", 1)[1].split("\n## ", 1)[0]
         keys = (fields.get("properties") or fields["additionalProperties"]["properties"]).keys()
