@@ -62,6 +62,9 @@ class Impact(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     idle: Course | None = None  # nothing is done
     acted: Course | None = None
     gain_s: Range = NOTHING  # waiting time saved until the horizon, of all jobs together, draw by draw: idle - acted
+    # Of each measure of a course, by its field's name: what the action changes, draw by draw: acted - idle. Chance is
+    # the same in both, so this tells a small change from noise where the two ranges can't.
+    changed: dict[str, Range] = {}
     text: str = ""
 
 

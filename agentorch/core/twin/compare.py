@@ -15,7 +15,7 @@ from agentorch.core.twin.fork import fork, left_out
 from agentorch.core.twin.lives import Arrival, Comers, Lives
 from agentorch.core.twin.record import Outcome
 from agentorch.core.twin.running import Run
-from agentorch.core.twin.summary import course, gain_s, told_apart
+from agentorch.core.twin.summary import changed, course, gain_s, told_apart
 from agentorch.errors import Refused
 from agentorch.model import limits
 from agentorch.model.jobs import JobState
@@ -164,6 +164,7 @@ class _Question:
             idle=self.idle_course,
             acted=course(acted, self.pools),
             gain_s=gain_s(self.idle, acted),
+            changed=changed(self.idle, acted),
         )
 
     def _rests_on(self) -> str:

@@ -39,7 +39,8 @@ def course(outcomes: Sequence[Outcome], pools: Sequence[str]) -> Course:
     keys = sorted({key for one in outcomes for key in one.waits if key[0] in pools})
     length = max(len(one.queue) for one in outcomes)
     none = [0.0] * length
-    pool_waited_s = {pool: tuple(_middles([one.pool_waited_s.get(pool, none) for one in outcomes])) for pool in pools}
+    told = [one for one in outcomes if one.pool_waited_s]
+    pool_waited_s = {pool: tuple(_middles([one.pool_waited_s.get(pool, none) for one in told])) for pool in pools}
     worst = zip(*pool_waited_s.values(), strict=True) if pool_waited_s else iter(())
     return Course(
         wait_p50_s=spread(one.wait_p50_s for one in outcomes),
@@ -64,8 +65,29 @@ def _waits(outcomes: Sequence[Outcome], pool: str, tier: str) -> Waits:
 
 
 def _middles(series: Sequence[Sequence[float]]) -> list[float]:
-    return [_short(sorted(at)[len(at) // 2]) for at in zip(*series, strict=True)]
+    """Of the draws at each time, the lower one of two."""
+    return [_short(sorted(at)[(len(at) - 1) // 2]) for at in zip(*series, strict=True)]
 
 
 def gain_s(idle: Sequence[Outcome], acted: Sequence[Outcome]) -> Range:
     return spread(one.waited_for_s - other.waited_for_s for one, other in zip(idle, acted, strict=True))
+
+
+#: What is compared draw by draw; names are those of `Outcome` and of `model.twin.Course`.
+MEASURES = (
+    "wait_p50_s",
+    "wait_p95_s",
+    "queued",
+    "ended",
+    "misses",
+    "cost_usd_micros",
+    "utilization_percent",
+    "preempted",
+    "lost_s",
+)
+
+
+def changed(idle: Sequence[Outcome], acted: Sequence[Outcome]) -> dict[str, Range]:
+    """What is other with the action, draw by draw: the same chance in both."""
+    both = list(zip(idle, acted, strict=True))
+    return {name: spread(getattr(other, name) - getattr(one, name) for one, other in both) for name in MEASURES}
