@@ -96,7 +96,7 @@ async def compare(
 
 
 def _recorded(recording: Recording) -> Brain:
-    return Recorded({cycle: event.report for cycle, event in reports_of(recording.events).items()})
+    return Recorded(reports_of(recording.events))
 
 
 def _seq(recording: Recording, text: str, moment_ms: Callable[[str], int]) -> int:
@@ -165,7 +165,8 @@ def _number(value: float | None, unit: str) -> str:
         return "?"
     if unit == "s":
         return f"-{span(-value)}" if value < 0 else span(value)
-    return f"{value:,.2f}" if unit in ("usd", "percent") else f"{value:,.0f}"
+    text = f"{value:,.2f}" if unit == "usd" else f"{value:,.0f}"
+    return text.lstrip("-") if not float(text.replace(",", "")) else text
 
 
 _COLUMNS: Final[list[tuple[str, Callable[[MeasureDocument], str]]]] = [

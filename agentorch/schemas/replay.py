@@ -63,7 +63,7 @@ class MeasureDocument(Document):
     """One number of the whole time. `difference` is `would` less `was`; None = unknown."""
 
     measure: str
-    unit: str  # s | usd | jobs | proposals | percent
+    unit: str  # s | usd | jobs | cycles | proposals
     measured: float | None = None  # as it really was
     was: float | None = None  # the recording, driven again
     would: float | None = None
