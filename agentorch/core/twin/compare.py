@@ -43,7 +43,16 @@ def compare(
     Changes nothing in `state`. `steps` is the budget of each course, all its draws together: when it does not last, the
     horizon is nearer. Deterministic for a state, drafts, a time, a budget and a seed.
     """
-    return _Question(state, drafts, now_ms, horizon_ms, draws, steps, seed).answer()
+    alone = tuple((draft,) for draft in drafts)
+    return _Question(state, alone, now_ms, horizon_ms, draws, steps, seed).answer()
+
+
+def foresee_together(
+    state: State, courses: tuple[tuple[Draft, ...], ...], now_ms: int, *, steps: int = limits.TWIN_STEPS
+) -> Outlook:
+    """As `foresee`, with one impact for each course: all of its drafts at once. A course may be empty."""
+    question = _Question(state, courses, now_ms, limits.TWIN_HORIZON_MS, limits.TWIN_DRAWS, steps, 0)
+    return finish(question.answer())
 
 
 def foresee(state: State, drafts: tuple[Draft, ...], now_ms: int, **options: int) -> Outlook:
@@ -66,7 +75,7 @@ class _Question:
     def __init__(
         self,
         state: State,
-        drafts: tuple[Draft, ...],
+        courses: tuple[tuple[Draft, ...], ...],
         now_ms: int,
         horizon_ms: int,
         draws: int,
@@ -80,7 +89,7 @@ class _Question:
         self.left_out = left_out(state)
         self.comers = Comers(state.facts, now_ms)
         self.base = fork(state)
-        self.asked = [_readable(state, draft, now_ms) for draft in drafts]
+        self.asked = [[_readable(state, draft, now_ms) for draft in drafts] for drafts in courses]
         self.lives = Lives(self.base.facts, now_ms)
         self.coming: list[list[Arrival]] = []
         self.steps = 0
@@ -98,12 +107,13 @@ class _Question:
         yield from self._choose_horizon()
         self.coming = [self.comers.drawn(dice, self.horizon_ms) for dice in self.dice]
         idle = yield from self._course(_nothing)
-        named = [action.pool for action, _ in self.asked if isinstance(action, Scale | Reroute)]
+        named = [action.pool for asked in self.asked for action, _ in asked if isinstance(action, Scale | Reroute)]
         self.pools = told_apart(idle, named)
         self.idle, self.idle_course = idle, course(idle, self.pools)
         impacts: list[Impact] = []
-        for action, why in self.asked:
-            impact = yield from self._impact(action, why)
+        for asked in self.asked:
+            actions = tuple(action for action, _ in asked if action is not None)
+            impact = yield from self._impact(actions, "; ".join(why for _, why in asked if why) or "nothing is done")
             impacts.append(impact)
         return Outlook(
             horizon_s=self.horizon_ms / 1000,
@@ -148,12 +158,12 @@ class _Question:
             yield
         return outcomes
 
-    def _impact(self, action: Action | None, why: str) -> Generator[None, None, Impact]:
-        if action is None:
+    def _impact(self, actions: tuple[Action, ...], why: str) -> Generator[None, None, Impact]:
+        if not actions:
             return Impact(text=why)
         before = self.steps
         try:
-            acted = yield from self._course(lambda turn: _done(turn, action))
+            acted = yield from self._course(lambda turn: _done(turn, actions))
         except Refused as refused:
             return Impact(text=str(refused))
         return Impact(
@@ -194,5 +204,6 @@ def _nothing(turn: Turn) -> None:
     """Nothing is done."""
 
 
-def _done(turn: Turn, action: Action) -> None:
-    perform(turn, "twin", action)
+def _done(turn: Turn, actions: tuple[Action, ...]) -> None:
+    for action in actions:
+        perform(turn, "twin", action)
