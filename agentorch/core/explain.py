@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from agentorch.core import fairshare, fit, gangs
+from agentorch.core import fairshare, fit, gangs, reservations
 from agentorch.core.facts import Facts
 from agentorch.core.health import out_of_health
 from agentorch.core.nodes import shortage
 from agentorch.core.placement import NEARNESS, job_obstacle, pool_obstacle, workers_in
 from agentorch.core.predicates import JOB_PREDICATES, POOL_PREDICATES
 from agentorch.core.queue import order_key
+from agentorch.core.reservations import Kept
 from agentorch.core.state import State
 from agentorch.model.fleet import Pool, Worker
 from agentorch.model.jobs import TIER_RANK, WAITING, Job, JobState, Reason
@@ -68,6 +69,8 @@ def _room_text(facts: Facts, job: Job, pool: Pool, answer: Reason) -> str:
         waiting = next(
             (facts.workers[name].reserved_for for name in pool.workers if facts.workers[name].reserved_for), ""
         )
+        if pool.spec.reservations and (not waiting or not Kept(facts, pool).leaves_enough(job)):
+            return reservations.text(pool, job)
         return f"free room in {pool.spec.name} is kept for {waiting}, which waits longer"
     workers = [facts.workers[name] for name in pool.workers]
     usable = [worker for worker in workers if fit.takes_work(worker)]

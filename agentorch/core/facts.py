@@ -84,6 +84,7 @@ class Facts(msgspec.Struct, kw_only=True):
     ports: dict[str, list[int]] = {}  # node -> ports at which gangs that live meet there
     last_port: int = 0  # given to a gang
     running: dict[str, None] = {}  # jobs on a worker, in start order
+    borrowed: dict[str, None] = {}  # those of them that are in a pool that lends to them
     held: dict[str, None] = {}
     impatient: dict[str, None] = {}  # live jobs that named a longest wait
     mode: Mode = Mode.guarded

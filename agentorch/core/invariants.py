@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from agentorch.core import reservations
 from agentorch.core.facts import Facts
 from agentorch.core.nodes import room_on
 from agentorch.core.state import State
@@ -119,6 +120,8 @@ def _pools(facts: Facts) -> list[str]:
             out.append(f"room is kept for {job} on {worker}, which does not know")
     if len(kept) != sum(1 for worker in facts.workers.values() if worker.reserved_for):
         out.append("a worker keeps room for a job that nobody knows of")
+    for pool in facts.pools.values():
+        out.extend(reservations.breaches(facts, pool))
     devices = Counter(device for worker in facts.workers.values() for device in worker.devices)
     out.extend(f"device {device} belongs to {count} workers" for device, count in devices.items() if count > 1)
     return out

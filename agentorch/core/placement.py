@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from agentorch.core import fit, gangs
 from agentorch.core.facts import Facts
 from agentorch.core.predicates import JOB_PREDICATES, POOL_PREDICATES, Starts, kept_for_other
+from agentorch.core.reservations import Kept
 from agentorch.model.fleet import Pool, Worker
 from agentorch.model.jobs import Job, Reason, Resources
 
@@ -56,7 +57,21 @@ def _first_obstacle(checks: _Checks, facts: Facts, job: Job, pool: Pool) -> Reas
 
 def workers_in(facts: Facts, job: Job, pool: Pool, now_ms: int) -> tuple[Worker, ...] | Reason:
     """The workers of the pool that the job would get now, one for each rank, or why there are none."""
-    return _best(facts, job, Roomy(open_workers(facts, pool), job.resources), now_ms, {})
+    return _in_open(facts, job, pool, open_workers(facts, pool), now_ms, {})
+
+
+def _in_open(
+    facts: Facts, job: Job, pool: Pool, workers: list[Worker], now_ms: int, starts: Starts
+) -> tuple[Worker, ...] | Reason:
+    """As `workers_in`, among workers that are open: but for what the pool reserves for others."""
+    if not pool.spec.reservations:
+        return _best(facts, job, Roomy(workers, job.resources), now_ms, starts)
+    ours = Kept(facts, pool).open_to(job, (worker for worker in workers if fit.has_room(worker, job.resources)))
+    answer = _best(facts, job, Roomy(ours, job.resources), now_ms, starts)
+    if answer is Reason.no_capacity:
+        others = _best(facts, job, Roomy(workers, job.resources), now_ms, starts)
+        return Reason.no_capacity if others is Reason.no_capacity else Reason.reserved
+    return answer
 
 
 def open_workers(facts: Facts, pool: Pool) -> list[Worker]:
@@ -176,6 +191,8 @@ class Search:
         return nearest
 
     def _in_pool(self, job: Job, pool: Pool) -> tuple[Worker, ...] | Reason:
+        if pool.spec.reservations:  # they say something else to each tenant and tier, and after each start
+            return _in_open(self.facts, job, pool, self._open(pool), self.now_ms, self.starts)
         need = (pool.spec.name, job.resources)
         fewest = self.full.get(need)
         if fewest is not None and job.spec.gang >= fewest:
@@ -188,8 +205,11 @@ class Search:
     def _roomy(self, pool: Pool, need: tuple[str, Resources]) -> Roomy:
         known = self.roomy.get(need)
         if known is None:
-            name = pool.spec.name
-            if name not in self.workers:
-                self.workers[name] = open_workers(self.facts, pool)
-            known = self.roomy[need] = Roomy(self.workers[name], need[1])
+            known = self.roomy[need] = Roomy(self._open(pool), need[1])
         return known
+
+    def _open(self, pool: Pool) -> list[Worker]:
+        name = pool.spec.name
+        if name not in self.workers:
+            self.workers[name] = open_workers(self.facts, pool)
+        return self.workers[name]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from agentorch.core import fit, money, power
+from agentorch.core import fit, money, power, reservations
 from agentorch.core.facts import Facts
 from agentorch.model.fleet import Pool, Worker
 from agentorch.model.jobs import TIER_RANK, Job, JobState, Reason
@@ -159,6 +159,8 @@ def kept_for_other(facts: Facts, job: Job, worker: Worker, now_ms: int, starts: 
     """
     other = facts.jobs.get(worker.reserved_for) if worker.reserved_for else None
     if other is None or other.id == job.id or TIER_RANK[job.spec.tier] < TIER_RANK[other.spec.tier]:
+        return False
+    if reservations.goes_before(facts, job, other, facts.pools[worker.pool]):
         return False
     if other.id not in starts:
         starts[other.id] = _starts_at(facts, other)

@@ -51,7 +51,7 @@ class Reason(StrEnum):
     pool_paused = "pool_paused"  # every pool that may take it is paused
     power = "power"  # a pool's watt cap leaves no room for a start, or what it draws is unknown (G13)
     no_capacity = "no_capacity"  # no free worker is big enough now
-    reserved = "reserved"  # free room is kept for a bigger job that waits longer
+    reserved = "reserved"  # free room is reserved for a tenant or tier, or kept for a job that waits longer
     preempted = "preempted"  # it ran, gave way, and waits again
     order = "order"  # others go first; it is next when they have started
 
@@ -114,12 +114,16 @@ class Resources(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Constraints(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Where a job may run. Empty means anywhere. Nothing, whoever asks, moves work outside of it (G9)."""
+    """Where a job may run. Empty means anywhere. Nothing, whoever asks, moves work outside of it (G9).
+
+    `borrow`: beside `pools`, also what idles in a pool that lends, given back as soon as its own work needs it.
+    """
 
     pools: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()  # sorted pairs that the pool must carry
     spot_ok: bool = True
+    borrow: bool = False
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -245,6 +249,7 @@ class Attempt(msgspec.Struct, gc=False, omit_defaults=True, kw_only=True):
     paid_until_ms: int = 0  # the reservation covers the attempt until then
     resources: Resources = Resources()  # what it holds on the worker; each rank of a gang holds as much
     result: str = ""  # what an entry point returned, as JSON
+    borrowed: bool = False  # in a pool that lends: it gives way to that pool's own work
 
     @property
     def members(self) -> tuple[Attempt | Rank, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from agentorch.core import reservations
 from agentorch.core.decide import nodes
 from agentorch.core.decide.nodes import retire
 from agentorch.core.decide.provisioning import provision
@@ -49,6 +50,9 @@ def configure_pool(turn: Turn, command: cmd.ConfigurePool) -> None:
     spec = command.spec
     if not 0 <= spec.min_workers <= spec.max_workers:
         raise Refused("invalid", f"pool {spec.name}: min_workers {spec.min_workers} > max_workers {spec.max_workers}")
+    wrong = reservations.wrong(spec)
+    if wrong:
+        raise Refused("invalid", f"pool {spec.name}: {wrong}")
     pool = turn.facts.pools.get(spec.name)
     if pool is not None:
         _check_move(turn.facts, pool, spec)

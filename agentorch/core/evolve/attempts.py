@@ -39,6 +39,7 @@ def started(state: State, event: ev.JobStarted) -> None:
         price_usd_micros_per_hour=event.price_usd_micros_per_hour,
         paid_until_ms=event.paid_until_ms,
         resources=event.resources,
+        borrowed=event.borrowed,
     )
     job.attempts = (*job.attempts[-limits.ATTEMPTS_KEPT + 1 :], attempt) if job.attempts else (attempt,)
     job.attempts_made = event.attempt
@@ -56,6 +57,8 @@ def started(state: State, event: ev.JobStarted) -> None:
     tenant.reserved_usd_micros += event.reserved_usd_micros
     fairshare.charge(facts, tenant, event.charge, event.at_ms)
     facts.running[job.id] = None
+    if event.borrowed:
+        facts.borrowed[job.id] = None
     facts.world_seq = facts.seq + 1
     health.power_taken(facts, event)
     _remember_wait(pool, event.at_ms, event.at_ms - job.queued_ms)
@@ -163,6 +166,7 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
     tenant.running -= 1
     fairshare.charge(facts, tenant, event.charge, event.at_ms)
     del facts.running[job.id]
+    facts.borrowed.pop(job.id, None)
     if event.cause is Cause.lost or (event.cause is Cause.interruption and job.stop_cause is None):
         job.workers_lost += 1
     facts.world_seq = facts.seq + 1

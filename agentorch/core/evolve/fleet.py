@@ -29,6 +29,8 @@ def pool_configured(state: State, event: ev.PoolConfigured) -> None:
     if pool is None:
         facts.pools[event.spec.name] = Pool(spec=event.spec, target=event.spec.workers)
     else:
+        if pool.spec.reservations != event.spec.reservations:
+            pool.room_lost_ms = event.at_ms
         pool.spec = event.spec
     facts.pool_devices[event.spec.name] = list(event.devices)
     facts.world_seq = facts.seq + 1
@@ -100,6 +102,7 @@ def worker_removed(state: State, event: ev.WorkerRemoved) -> None:
     pool = state.facts.pools.get(worker.pool)
     if pool is not None:
         pool.workers.remove(worker.id)
+        pool.room_lost_ms = event.at_ms
     node = state.facts.nodes.get(worker.node)
     if node is not None and worker.id in node.workers:
         node.workers.remove(worker.id)

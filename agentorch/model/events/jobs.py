@@ -63,6 +63,7 @@ class JobStarted(Recorded, tag="job-started", frozen=True, kw_only=True):
     price_usd_micros_per_hour: int | None = 0
     paid_until_ms: int = 0
     charge: float = 0.0  # fair share charged in advance, see core.fairshare
+    borrowed: bool = False  # its pool is none of its own, and lends
 
 
 class AttemptRunning(Recorded, tag="attempt-running", frozen=True, kw_only=True):
