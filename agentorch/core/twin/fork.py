@@ -45,6 +45,7 @@ def fork(state: State) -> State:
             reserved=_lists(facts.reserved),
             ports=_lists(facts.ports),
             running=dict(facts.running),
+            borrowed=dict(facts.borrowed),
             held=dict(facts.held),
             impatient={name: None for name in facts.impatient if name in names},
             proposals={},
