@@ -94,6 +94,7 @@ class _Question:
         self.coming: list[list[Arrival]] = []
         self.steps = 0
         self.stopped_early = False
+        self.looked_ahead: Outcome | None = None  # of the draw in the middle, if its budget lasted
         self.idle: list[Outcome] = []
         self.idle_course = Course()
         self.pools: list[str] = []
@@ -126,7 +127,7 @@ class _Question:
         )
 
     def _choose_horizon(self) -> Generator[None, None, None]:
-        """One draw is run ahead; where its part of the budget ends, all courses will."""
+        """One draw is run ahead; where its part of the budget ends, all courses will. It is run once if it lasts."""
         part = max(1, self.budget // len(self.dice))
         dice = self.dice[len(self.dice) // 2]
         run = Run(fork(self.base), self.lives, dice, self.comers.drawn(dice, self.horizon_ms), self.horizon_ms)
@@ -140,11 +141,15 @@ class _Question:
                 at = steps + STEPS_AT_A_TIME
                 yield
         self.steps += run.steps
+        self.looked_ahead = run.record.outcome
 
     def _course(self, act: Callable[[Turn], None]) -> Generator[None, None, list[Outcome]]:
         """All draws of one course. Raises Refused for an action that can't be."""
         outcomes = []
         for dice, coming in zip(self.dice, self.coming, strict=True):
+            if act is _nothing and self.looked_ahead is not None and dice is self.dice[len(self.dice) // 2]:
+                outcomes.append(self.looked_ahead)
+                continue
             run = Run(fork(self.base), self.lives, dice, coming, self.horizon_ms)
             run.do(act)
             at = 0

@@ -13,7 +13,7 @@ from agentorch.core.queue import LineKey, line_key
 from agentorch.core.state import State
 from agentorch.model import events as ev
 from agentorch.model import limits
-from agentorch.model.jobs import FINISHED, Cause, Job
+from agentorch.model.jobs import FINISHED, Cause, Job, JobState
 
 #: Starts of so long count towards what a pool's jobs wait at a time, as in observations.
 WAIT_WINDOW_MS = 5 * limits.MINUTE_MS
@@ -40,15 +40,16 @@ class Outcome(NamedTuple):
     lost_s: float
     waits: dict[tuple[str, str], tuple[float, float]]
     queue: list[int]
-    pool_waited_s: dict[str, list[float]]
+    pool_waited_s: dict[str, list[float]]  # empty where it was not asked for
     waited_for_s: float  # all jobs' waiting time together
 
 
 class Record:
     """Is told every event, and looks at the fork now and then and at the end."""
 
-    def __init__(self, state: State, begin_ms: int) -> None:
+    def __init__(self, state: State, begin_ms: int, *, series: bool) -> None:
         self.state = state
+        self.series = series
         self.facts: Facts = state.facts
         self.begin_ms = begin_ms
         self.waits: dict[tuple[str, str], list[Wait]] = {}  # by pool and tier
@@ -90,9 +91,11 @@ class Record:
         """The horizon is reached."""
         facts = self.facts
         pools: dict[LineKey, str] = {}
-        for job in self.state.queue.waiting_jobs(len(self.state.queue)):
+        for job in facts.jobs.values():
+            if job.state is not JobState.queued or job.waiting_on:
+                continue
             since_ms = max(job.queued_ms, job.not_before_ms)
-            if job.waiting_on or since_ms >= now_ms:
+            if since_ms >= now_ms:
                 continue
             key = line_key(job)
             if key not in pools:
@@ -119,6 +122,8 @@ class Record:
         )
 
     def _series(self) -> dict[str, list[float]]:
+        if not self.series:
+            return {}
         pools: dict[str, list[Wait]] = {}
         for (pool, _), waits in self.waits.items():
             pools.setdefault(pool, []).extend(waits)
@@ -128,8 +133,12 @@ class Record:
 def waited_s(waits: list[Wait], at_ms: int) -> float:
     """What nineteen of twenty of those that wait then, or started a moment before, have not waited longer than."""
     recent_ms = at_ms - WAIT_WINDOW_MS
-    then = (one for one in waits if one.since_ms < at_ms and one.until_ms > recent_ms)
-    lengths = sorted(min(one.until_ms, at_ms) - one.since_ms for one in then)
+    lengths = [
+        (until_ms if until_ms < at_ms else at_ms) - since_ms
+        for since_ms, until_ms in waits
+        if since_ms < at_ms and until_ms > recent_ms
+    ]
+    lengths.sort()
     if not lengths:
         return 0.0
     return lengths[max(0, -(-95 * len(lengths) // 100) - 1)] / 1000

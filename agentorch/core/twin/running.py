@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
+from typing import Any
 
 from agentorch.core.decide import decide
 from agentorch.core.instruct import Launch, Resize, Stop, instruction
+from agentorch.core.placement import Search
 from agentorch.core.state import State
 from agentorch.core.turn import Turn
 from agentorch.core.twin.chance import Dice
@@ -19,14 +21,15 @@ from agentorch.core.twin.nodes import Provider
 from agentorch.core.twin.record import Record
 from agentorch.errors import Refused
 from agentorch.model import commands as cmd
+from agentorch.model import limits
 from agentorch.model.events import Event
-from agentorch.model.jobs import ON_WORKER, Cause, Job, JobState
+from agentorch.model.jobs import ON_WORKER, Cause, Job, JobState, Reason
 
-#: Samples of the fleet over the horizon; at each of them time passes for the core too.
+#: Samples of the fleet over the horizon; in between, time passes for the core so many times.
 SAMPLES = 12
-TICKS = 5  # between two samples
-#: Ends that are nearer to each other than this share of the horizon are one instant: one pass of the scheduler.
-INSTANTS = 2_000
+TICKS = 2
+#: What happens nearer to each other than this part of the horizon is one instant: one pass of the scheduler.
+INSTANTS = 720
 #: Everything that may happen at one instant, in this order.
 _ENDS, _COMES, _NODES, _LOOK = range(4)
 
@@ -42,9 +45,11 @@ class Run:
         self.begin_ms = self.now_ms = lives.now_ms
         self.end_ms = self.begin_ms + horizon_ms
         self.instant_ms = horizon_ms // INSTANTS
-        self.steps = 0
+        self.steps = self.ranks = 0
+        self.freed = False  # in this instant room has come
+        self.came: list[Job] = []
         self.provider = Provider(state.facts, dice)
-        self.record = Record(state, self.begin_ms)
+        self.record = Record(state, self.begin_ms, series=dice.draw % 2 == 0)
         self.whole_ms: dict[str, int | None] = {}  # how long a job lasts in all
         self.due: list[tuple[int, int, int, str]] = [
             (one.at_ms, _COMES, at, "") for at, one in enumerate(coming) if one.at_ms <= self.end_ms
@@ -70,12 +75,14 @@ class Run:
         while self.due and self.due[0][0] <= self.end_ms:
             self.now_ms = max(self.now_ms, self.due[0][0])
             until_ms = min(self.end_ms, self.now_ms + self.instant_ms)
-            looked = 0
+            looked, self.came = 0, []
+            self.freed = False
             while self.due and self.due[0][0] <= until_ms:
                 at_ms, what, which, name = heappop(self.due)
                 self.now_ms = max(self.now_ms, at_ms)
                 looked = max(looked, self._happens(what, which, name))
-            self._pass()
+            if self._may_start(looked):
+                self._pass()
             if looked and looked % TICKS == 0:
                 self.record.sample(self.now_ms)
             yield self.steps
@@ -89,17 +96,31 @@ class Run:
         elif what == _COMES:
             self._come(self.coming[which])
         elif what == _NODES:
+            self.freed = True
             self._take(self.provider.report(name, self.now_ms))
         else:
             self._take(cmd.Tick())
             return which
         return 0
 
+    def _may_start(self, looked: int) -> bool:
+        """Whether a pass could start anything: the last one left nobody behind who could, so only what came since."""
+        if looked or self.freed:
+            return True
+        search = Search(self.state.facts, self.now_ms)
+        return any(not isinstance(search.find(job), Reason) for job in self.came)
+
     def _pass(self) -> None:
-        while self._take(cmd.Schedule()):
+        """A pass that is not cut short leaves nothing for another."""
+        while self._ranks_started() >= limits.DISPATCH_PER_PASS:
             pass
 
-    def _take(self, command: cmd.Command) -> object:
+    def _ranks_started(self) -> int:
+        before = self.ranks
+        self._take(cmd.Schedule())
+        return self.ranks - before
+
+    def _take(self, command: cmd.Command) -> Any:
         events, result = decide(self.state, command, self.now_ms)
         self.steps += 1
         if events:
@@ -124,12 +145,14 @@ class Run:
 
     def _come(self, one: Arrival) -> None:
         try:
-            self._take(cmd.SubmitJob(tenant=one.tenant, spec=one.spec, by="twin"))
+            name, _ = self._take(cmd.SubmitJob(tenant=one.tenant, spec=one.spec, by="twin"))
         except Refused:
-            self.steps += 1  # its tenant or pool is gone, or the queue is full: it would be refused then too
+            return  # its tenant or pool is gone, or the queue is full: it would be refused then too
+        self.came.append(self.state.facts.jobs[name])
 
     def _launch(self, order: Launch) -> None:
         job = self.state.facts.jobs[order.job]
+        self.ranks += job.spec.gang
         for rank in range(job.spec.gang):
             self._take(cmd.ReportRunning(job=order.job, attempt=order.attempt, rank=rank))
         self._will_end(job, RESTART_MS if job.attempts_made > 1 else 0)
@@ -159,6 +182,7 @@ class Run:
         job = self.state.facts.jobs.get(name)
         if job is None or job.attempts_made != attempt or job.state not in ON_WORKER:
             return
+        self.freed = True
         cause = job.stop_cause if job.stop_cause is not None else Cause.completed
         began_ms = job.attempts[-1].started_ms
         for rank, member in enumerate(job.attempts[-1].members):
