@@ -17,10 +17,10 @@ import uvicorn
 
 from agentorch.api.access import job_token
 from agentorch.api.app import Api, create_app
+from agentorch.cli.brains import parse_brain, rule_brain
 from agentorch.cli.executors import check_executors, executors_of, node_of, pools_of_nodes
 from agentorch.config.settings import Settings
 from agentorch.core.facts import Facts
-from agentorch.core.policy import RuleBrain, Weights
 from agentorch.errors import ConfigError
 from agentorch.executors.hardware import local_node
 from agentorch.graphs.driver import Supervisor
@@ -192,6 +192,7 @@ async def serving(
     caller.
     """
     clock = clock if clock is not None else WallClock()
+    deciding = brain if brain is not None else parse_brain(settings.supervisor.brain, settings)
     data_dir = settings.server.data_dir
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     sampler = Sampler([HostProbe(), NvmlProbe()], clock.now_ms)
@@ -233,13 +234,11 @@ async def serving(
         await runtime.open(configure, look=executors.keys() - {"local"})
         gc.collect()
         gc.freeze()  # what was loaded stays: later collections need not look through it
-        rules = RuleBrain(Weights(waiting_usd_micros_per_hour=settings.supervisor.waiting_usd_micros_per_hour))
-        deciding = brain if brain is not None else rules
         port = RuntimePort(runtime)
         supervisor = Supervisor(
             port,
             deciding,
-            rules,
+            rule_brain(settings.supervisor),
             cycle_s=settings.supervisor.cycle_s,
             timeout_s=settings.supervisor.timeout_s,
             checkpoints=data_dir / "checkpoints.db",

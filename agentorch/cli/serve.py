@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvloop
 
+from agentorch.cli.brains import parse_brain
 from agentorch.cli.compose import Serving, serving
 from agentorch.config.settings import Settings, load
 from agentorch.errors import AgentorchError
@@ -24,6 +25,7 @@ def serve(
     config: Path | None = None,
     mode: str | None = None,
     executor: str | None = None,
+    brain: str | None = None,
 ) -> int:
     """Run the server in the foreground.
 
@@ -41,6 +43,8 @@ def serve(
         How far the supervisor may go: paused, observe, approve, guarded. Can only lower what the ledger says.
     executor
         What starts the work of pools that name no executor: local, ray, slurm.
+    brain
+        Who decides: rules, openai (as configured), openai:MODEL, openai:MODEL@BASE_URL or a Python file.
     """
     flags = {
         "server.data_dir": str(data) if data is not None else None,
@@ -53,7 +57,7 @@ def serve(
     allow_many_files()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run(settings))
+        return runner.run(run(settings, brain))
 
 
 def allow_many_files() -> None:
@@ -62,13 +66,14 @@ def allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def run(settings: Settings) -> int:
+async def run(settings: Settings, brain: str | None = None) -> int:
     """Serve until SIGTERM or SIGINT (0), or until the runtime fails (1)."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    async with serving(settings) as server:
+    decider = None if brain is None else parse_brain(brain, settings)
+    async with serving(settings, brain=decider) as server:
         announce(server, settings)
         waits = [asyncio.create_task(stop.wait()), asyncio.create_task(server.stopped.wait())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -129,5 +129,7 @@ def _told(error: Exception) -> str:
     """What went wrong, and what that came from: the client library's own words say little."""
     if isinstance(error, BrainError):
         return str(error)
-    cause = error.__cause__
-    return describe(error) if cause is None else f"{describe(error)} ({describe(cause)})"
+    root: BaseException = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    return describe(error) if root is error else f"{describe(error)} ({describe(root)})"

@@ -11,6 +11,9 @@ HEAVY = ("langgraph", "langchain_core", "textual", "fastapi", "uvicorn", "pydant
 #: What loads a server, a screen or a ledger of its own.
 LOCAL = {"up", "serve", "tui", "demo", "replay", "verify", "doctor"}
 
+#: What no command loads before it knows that a model is to be asked.
+NEVER = ("langchain_openai", "openai", "xllamacpp", "gguf")
+
 PROBE = """
 import sys
 from agentorch.cli import build
@@ -36,6 +39,26 @@ def test_client_commands_load_no_server() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == len(names)
+
+
+def test_no_command_loads_what_only_a_model_needs() -> None:
+    names = [name for name, *_ in COMMANDS]
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, ",".join(NEVER), ",".join(names)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_terminal_ui_loads_no_graph_and_no_model() -> None:
+    code = (
+        "import sys, agentorch.tui.app; print([m for m in sys.modules if m.startswith(('lang', 'openai', 'httpx2'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() == "[]"
 
 
 def test_help_imports_no_command_at_all() -> None:
