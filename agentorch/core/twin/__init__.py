@@ -7,6 +7,6 @@ from a seed, and the budget is a number of simulated events.
 
 from __future__ import annotations
 
-from agentorch.core.twin.compare import compare, foresee, foresee_together
+from agentorch.core.twin.question import compare, foresee, foresee_together
 
 __all__ = ["compare", "foresee", "foresee_together"]

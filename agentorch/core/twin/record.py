@@ -42,6 +42,7 @@ class Outcome(NamedTuple):
     queue: list[int]
     pool_waited_s: dict[str, list[float]]  # empty where it was not asked for
     waited_for_s: float  # all jobs' waiting time together
+    started: dict[str, int]  # when each job started first
 
 
 class Record:
@@ -119,6 +120,7 @@ class Record:
             queue=[queued for _, queued in self.samples],
             pool_waited_s=self._series(),
             waited_for_s=sum(min(one.until_ms, now_ms) - max(one.since_ms, self.begin_ms) for one in everything) / 1000,
+            started=self.started,
         )
 
     def _series(self) -> dict[str, list[float]]:
