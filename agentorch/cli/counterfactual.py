@@ -12,10 +12,12 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
+from agentorch.cli.brains import parse_brain
 from agentorch.cli.common import pairs
-from agentorch.cli.other_brain import RECORDED, brain_named
+from agentorch.cli.other_brain import RECORDED
 from agentorch.cli.output import Printer, note, safe, span
 from agentorch.config.overrides import read_overrides
+from agentorch.config.settings import load
 from agentorch.errors import ConfigError
 from agentorch.ledger.sqlite import SqliteLedger
 from agentorch.model.brain import Brain
@@ -83,7 +85,7 @@ async def compare(
     """Raises ConfigError, LedgerError."""
     overrides = read_overrides(pairs(other.settings, "--set"))
     name = other.brain or RECORDED
-    brain = None if name == RECORDED else brain_named(name)
+    brain = None if name == RECORDED else parse_brain(name, load())
     recording = Recording(SqliteLedger(file, read_only=True), str(file))
     await recording.open()
     try:

@@ -1,4 +1,4 @@
-"""The brain that a replay asks: the rules, what was recorded, or one from a file. Handed to whoever needs it."""
+"""A brain from a Python file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from agentorch.model.brain import Brain, BrainContext
 from agentorch.model.observation import Observation
 from agentorch.model.proposals import BrainReport
 
-RULES: Final = "rules"
 RECORDED: Final = "recorded"
-EXPECTED: Final = f"expected {RULES}, {RECORDED} or a Python file such as mine.py"
 
 
 class FileBrain:
@@ -32,17 +30,6 @@ class FileBrain:
         if inspect.isawaitable(found):
             found = await found
         return cast(BrainReport, found)
-
-
-def brain_named(text: str) -> Brain:
-    """The brain that `--brain` names; `recorded` is made from the recording itself. Raises ConfigError."""
-    if text == RULES:
-        from agentorch.core.policy import RuleBrain
-
-        return RuleBrain()
-    if text.endswith(".py"):
-        return brain_from(Path(text))
-    raise ConfigError(f"--brain {text!r}: {EXPECTED}")
 
 
 def brain_from(file: Path) -> Brain:

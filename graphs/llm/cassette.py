@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Tools whose answers depend on the state of their moment; the others read the observation.
 WORLD_TOOLS: Final = frozenset({"preview", "foresee"})
+#: Nothing is waited for; a record that takes this long is not read to its end.
+PLAYING_TIMEOUT_S: Final = 60.0
 
 
 class CassetteBrain:
@@ -49,7 +51,8 @@ class CassetteBrain:
         if not self._report.exchanges:  # no model was asked: there is nothing to say again
             return msgspec.structs.replace(self._report, fallback_from="", took_ms=0)
         wire = _CassetteWire(self._report)
-        again = await LLMBrain(wire.settings, wire).decide(observation, context)
+        unhurried = msgspec.structs.replace(context, timeout_s=PLAYING_TIMEOUT_S)
+        again = await LLMBrain(wire.settings, wire).decide(observation, unhurried)
         self.differs = wire.differs
         if wire.over and again.error:
             again = msgspec.structs.replace(again, error=self._report.error or again.error)
