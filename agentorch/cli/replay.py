@@ -7,7 +7,9 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 from agentorch.api.stream import log_as_of
 from agentorch.api.views.fleet import budget_document, pool_document
@@ -29,7 +31,7 @@ def replay(
     *,
     seq: int | None = None,
     at: str | None = None,
-    output: str = "table",
+    output: Annotated[Literal["table", "json", "jsonl"], Parameter(name=["--output", "-o"])] = "table",
     tui: bool = False,
     other: Other | None = None,
 ) -> int:

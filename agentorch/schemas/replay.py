@@ -14,6 +14,7 @@ from pydantic import Field
 from agentorch.model import limits
 from agentorch.schemas.base import INTEGRAL, Document, Request
 from agentorch.schemas.supervision import NoteDocument
+from agentorch.schemas.twin import CourseDocument
 
 
 class WantedDocument(Document):
@@ -41,11 +42,16 @@ class StanceDocument(Document):
 
 
 class PredictedDocument(Document):
-    """What the twin says of all that each wanted together, on the recorded state; None: not computed."""
+    """How the twin sees it go on from the recorded state: with nothing done, and with all that each of the two wanted
+    and guardrails did not deny, had it been done at once. None: not computed.
+    """
 
-    was: dict[str, Any] | None = None
-    would: dict[str, Any] | None = None
-    text: str = ""  # why there are no numbers, if so
+    horizon_s: float = 0.0
+    draws: int = 0
+    idle: CourseDocument | None = None
+    was: CourseDocument | None = None
+    would: CourseDocument | None = None
+    text: str = ""  # why there are no numbers, if so; else what they rest on
 
 
 class CycleDocument(Document):

@@ -21,16 +21,18 @@ from agentorch.core.state import State
 from agentorch.model import events as ev
 from agentorch.model.brain import Brain
 from agentorch.model.observation import Observation, PoolFacts
-from agentorch.model.proposals import Action, BrainReport, Draft, Proposal, Verdict, target_of
+from agentorch.model.proposals import Action, BrainReport, Draft, Proposal, Ruling, Verdict, target_of
+from agentorch.model.twin import Course, Outlook
 from agentorch.model.units import seconds
 from agentorch.schemas.replay import CycleDocument, PredictedDocument, StanceDocument, WantedDocument
 from agentorch.schemas.supervision import NoteDocument
+from agentorch.schemas.twin import CourseDocument
 from agentorch.simulation.asking import ask
 from agentorch.simulation.supervised import Foresee
 
 Tell = Callable[[int], None]
-#: What the recorded and the other brain wanted, all together, in the state of that moment.
-Predict = Callable[[State, Sequence[tuple[Action, ...]], int], PredictedDocument]
+#: Impacts of all drafts of each course at once, in the state of that moment.
+Predict = Callable[[State, tuple[tuple[Draft, ...], ...], int], Outlook]
 
 #: After these a proposal is in another state than before.
 _TURNS: Final = (
@@ -148,7 +150,8 @@ class _Walk:
         would = stance(report)
         for draft, verdict in zip(report.drafts, verdicts, strict=True):
             would.actions.append(wanted(self.state.facts, draft, verdict))
-        predicted = self.predict(self.state, [_actions(event.report), _actions(report)], now_ms)
+        was = _undenied(event.report.drafts, preview(self.state, event.report.drafts, now_ms))
+        predicted = self.predicted(was, _undenied(report.drafts, verdicts), now_ms)
         cycle = observation.cycle
         self.at[cycle] = len(self.compared.cycles)
         self.compared.brains[event.report.brain] = self.compared.brains.get(event.report.brain, 0) + 1
@@ -162,6 +165,21 @@ class _Walk:
                 same=False,
                 predicted=predicted,
             )
+        )
+
+    def predicted(self, was: tuple[Draft, ...], would: tuple[Draft, ...], now_ms: int) -> PredictedDocument:
+        if sorted(map(_encoded, was)) == sorted(map(_encoded, would)):
+            return PredictedDocument(text="the same is done")
+        outlook = self.predict(self.state, (was, would), now_ms)
+        courses = [_course(impact.acted or outlook.idle) for impact in outlook.impacts]
+        said = [outlook.text, *(impact.text for impact in outlook.impacts if impact.acted is None)]
+        return PredictedDocument(
+            horizon_s=outlook.horizon_s,
+            draws=outlook.draws,
+            idle=_course(outlook.idle),
+            was=courses[0],
+            would=courses[1],
+            text="; ".join(dict.fromkeys(text for text in said if text)),
         )
 
     def judged(self, proposal: Proposal) -> None:
@@ -199,13 +217,16 @@ def _wanted(action: Action | None, text: str, reason: str, verdict: Verdict) -> 
     )
 
 
-def _actions(report: BrainReport) -> tuple[Action, ...]:
-    found = (read_action(draft)[0] for draft in report.drafts)
-    return tuple(action for action in found if action is not None)
+def _undenied(drafts: tuple[Draft, ...], verdicts: list[Verdict]) -> tuple[Draft, ...]:
+    return tuple(draft for draft, said in zip(drafts, verdicts, strict=True) if said.ruling is not Ruling.deny)
 
 
-def nothing_predicted(state: State, courses: Sequence[tuple[Action, ...]], now_ms: int) -> PredictedDocument:
-    return PredictedDocument(text="not computed")
+def _encoded(draft: Draft) -> bytes:
+    return msgspec.json.encode(draft.action, order="deterministic")
+
+
+def _course(course: Course) -> CourseDocument:
+    return CourseDocument.model_validate(msgspec.to_builtins(course))
 
 
 async def side_by_side(
@@ -215,7 +236,7 @@ async def side_by_side(
     overrides: Overrides,
     *,
     foresee: Foresee,
-    predict: Predict = nothing_predicted,
+    predict: Predict,
     tell: Tell = lambda done: None,
 ) -> Compared:
     """Put every decision of the window before another brain. Raises ConfigError for overrides that can't be."""

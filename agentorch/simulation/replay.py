@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 
 from agentorch.config.overrides import Overrides
+from agentorch.core import twin
 from agentorch.core.facts import Facts
 from agentorch.core.state import State
-from agentorch.core.twin import foresee as ask_twin
 from agentorch.errors import ConfigError
 from agentorch.model import commands as cmd
 from agentorch.model import events as ev
@@ -59,7 +59,11 @@ def reports_of(events: Sequence[ev.Event]) -> dict[int, BrainReport]:
 def foresee(state: State, drafts: tuple[Draft, ...], now_ms: int) -> Outlook:
     """As a server would foresee it, with the same budget."""
     steps = min(limits.TWIN_STEPS, limits.TWIN_QUESTION_STEPS // (1 + len(drafts)))
-    return ask_twin(state, drafts, now_ms, steps=steps)
+    return twin.foresee(state, drafts, now_ms, steps=steps)
+
+
+def predict(state: State, courses: tuple[tuple[Draft, ...], ...], now_ms: int) -> Outlook:
+    return twin.foresee_together(state, courses, now_ms)
 
 
 async def replay(recording: Recording, brain: Brain, asked: Asked, progress: Progress = untold) -> ReplayDocument:
@@ -80,7 +84,13 @@ async def replay(recording: Recording, brain: Brain, asked: Asked, progress: Pro
     total = 3 * cycles if asked.day else cycles
     bounded = Bounded(brain, asked.timeout_s)
     compared = await side_by_side(
-        events, window, bounded, asked.overrides, foresee=foresee, tell=lambda done: progress(done, total)
+        events,
+        window,
+        bounded,
+        asked.overrides,
+        foresee=foresee,
+        predict=predict,
+        tell=lambda done: progress(done, total),
     )
     document = _document(recording, bounded, asked, window, compared)
     if asked.day:
