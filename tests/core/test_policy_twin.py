@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from agentorch.core.policy import RuleBrain, Weights
+from agentorch.core.policy.brain import CANDIDATES_MOST
 from agentorch.errors import Refused
 from agentorch.model import limits
 from agentorch.model.brain import BrainContext
@@ -39,9 +40,13 @@ NOISE = saving(-100, 30, 200)
 class Told:
     """What guardrails and twin answer, and what they were asked."""
 
-    def __init__(self, impact: Callable[[Action], Impact], denied: Callable[[Action], bool] = lambda _: False) -> None:
+    def __init__(
+        self,
+        impact: Callable[[Action], Impact],
+        ruling: Callable[[Action], Ruling] = lambda _: Ruling.allow,
+    ) -> None:
         self.impact = impact
-        self.denied = denied
+        self.ruling = ruling
         self.idle = IDLE
         self.asked: list[Action] = []
         self.questions = 0
@@ -50,7 +55,7 @@ class Told:
         return [self._verdict(draft.action) for draft in drafts]
 
     def _verdict(self, action: Action) -> Verdict:
-        ruling = Ruling.deny if self.denied(action) else Ruling.allow
+        ruling = self.ruling(action)
         return Verdict(ruling, (Note("G1", ruling, "too big"),))
 
     async def foresee(self, drafts: tuple[Draft, ...]) -> Outlook:
@@ -66,6 +71,10 @@ class Told:
 
 def by_size(sizes: dict[int, Impact], otherwise: Impact = NOISE) -> Callable[[Action], Impact]:
     return lambda action: sizes.get(action.get("workers", -1), otherwise)
+
+
+def six(ruling: Ruling) -> Callable[[Action], Ruling]:
+    return lambda action: ruling if action.get("workers") == 6 else Ruling.allow
 
 
 def actions(report: BrainReport) -> list[Action]:
@@ -134,11 +143,19 @@ def test_less_urgent_work_is_stopped_only_where_the_twin_says_it_pays() -> None:
 
 
 def test_what_guardrails_deny_is_not_asked_about_and_is_listed() -> None:
-    told = Told(by_size({5: saving(100, 200, 300)}), denied=lambda action: action.get("workers") == 6)
+    told = Told(by_size({5: saving(100, 200, 300)}), six(Ruling.deny))
     (draft,) = told.decide(seen(pool(**BUSY))).drafts
     assert draft.action["workers"] == 5
     assert [action["workers"] for action in told.asked] == [5]
     assert draft.alternatives[-1] == "scale cpu to 6: G1 denies it: too big"
+
+
+def test_what_a_person_would_be_asked_for_must_save_twice_as_much() -> None:
+    for saved, size in [(300, 5), (500, 6)]:
+        told = Told(by_size({5: saving(100, 200, 300), 6: saving(100, saved, 900)}), six(Ruling.ask))
+        (draft,) = told.decide(seen(pool(**BUSY))).drafts
+        assert draft.action["workers"] == size
+        assert any("a person must be asked" in text for text in (*draft.evidence, *draft.alternatives))
 
 
 # -- holding
@@ -246,12 +263,19 @@ def test_cordons_and_alerts_need_no_twin() -> None:
 
 
 def test_a_question_is_bounded_and_every_problem_has_a_part_in_it() -> None:
-    pools = [pool(f"p{index}", **BUSY) for index in range(10)]
+    pools = [pool(f"p{index}", **BUSY) for index in range(6)]
     told = Told(by_size({}, saving(500, 900, 1200)))
     report = told.decide(seen(*pools))
-    assert (told.questions, len(told.asked)) == (1, limits.TWIN_CANDIDATES_MAX)
-    assert len({action["pool"] for action in told.asked}) == 10
+    assert (told.questions, len(told.asked)) == (1, CANDIDATES_MOST)
+    assert len({action["pool"] for action in told.asked}) == 6
     assert len(report.drafts) == limits.ACTIONS_PER_CYCLE
+
+
+def test_what_did_not_fit_into_the_question_is_judged_by_its_numbers_and_says_so() -> None:
+    pools = [pool(f"p{index}", **BUSY) for index in range(CANDIDATES_MOST + 1)]
+    (draft,) = Told(by_size({})).decide(seen(*pools)).drafts
+    assert draft.action["pool"] == f"p{CANDIDATES_MOST}"
+    assert "the question to the twin was full" in draft.evidence[-1]
 
 
 def test_one_target_is_proposed_for_once() -> None:

@@ -25,6 +25,10 @@ from agentorch.model.proposals import BrainReport, Draft, Mode, Ruling, Verdict
 from agentorch.model.twin import Course, Impact, Outlook
 
 BRAIN_ID: Final = "rules/2"
+#: Of one question to the twin: with a thousand jobs each takes a tenth of a second, and the next cycle is near.
+CANDIDATES_MOST: Final = min(8, limits.TWIN_CANDIDATES_MAX)
+STOPPED: Final = "the twin was stopped before it knew anything"
+FULL: Final = "other problems were more urgent, and the question to the twin was full"
 
 
 def decide(observation: Observation) -> BrainReport:
@@ -125,6 +129,7 @@ class _Weighed(msgspec.Struct):
     problem: Problem
     permitted: list[Option]
     denied: list[str]
+    asked: list[Option]  # of the permitted: a person would have to say yes
 
 
 class _Choice:
@@ -143,8 +148,9 @@ class _Choice:
     def admit(self, problem: Problem, judged: list[tuple[Option, Verdict]]) -> None:
         permitted = [option for option, verdict in judged if verdict.ruling is not Ruling.deny]
         denied = [f"{option.text}: {_denial(verdict)}" for option, verdict in judged if option not in permitted]
+        asked = [option for option, verdict in judged if verdict.ruling is Ruling.ask]
         if permitted:
-            self._entries.append(_Weighed(problem, permitted, denied))
+            self._entries.append(_Weighed(problem, permitted, denied, asked))
         else:
             option, verdict = judged[0]
             self.held.append(f"{option.reason} But {_denial(verdict)}.")
@@ -153,7 +159,7 @@ class _Choice:
         """What the twin is asked: of each problem in turn one more option, until the question is full."""
         weighed = [entry.permitted for entry in self._entries if entry.problem.kind is not Kind.plain]
         rounds = (option for options in zip_longest(*weighed) for option in options if option is not None)
-        return [option for option, _ in zip(rounds, range(limits.TWIN_CANDIDATES_MAX), strict=False)]
+        return [option for option, _ in zip(rounds, range(CANDIDATES_MOST), strict=False)]
 
     def hear(self, asked: list[Option], outlook: Outlook | None, refused: str) -> None:
         self._blind = refused
@@ -164,9 +170,9 @@ class _Choice:
             if has_numbers(impact):
                 self._impacts[id(option)] = impact
             else:
-                self._blind = self._blind or impact.text or "it was stopped before it knew anything"
+                self._blind = self._blind or impact.text or STOPPED
         if len(outlook.impacts) < len(asked):
-            self._blind = self._blind or outlook.text or "it was stopped before it knew anything"
+            self._blind = self._blind or outlook.text or STOPPED
 
     def drafts(self) -> tuple[Draft, ...]:
         taken: set[str] = set()
@@ -193,7 +199,7 @@ class _Choice:
     # -- one problem
 
     def _choose(self, entry: _Weighed, options: list[Option]) -> tuple[Option, Draft] | None:
-        worths = [self._worth(option) for option in options if id(option) in self._impacts]
+        worths = [self._worth(option, option in entry.asked) for option in options if id(option) in self._impacts]
         kind = entry.problem.kind
         if kind is Kind.plain:
             return self._by_numbers_alone(entry, options)
@@ -209,10 +215,10 @@ class _Choice:
             return None
         return found.option, self._draft(entry, found, worths)
 
-    def _worth(self, option: Option) -> Worth:
+    def _worth(self, option: Option, asks: bool) -> Worth:
         committed_s = self.observation.guardrails.shrink_after_growth_ms / 1000
-        doubt = doubt_of(None)
-        return weigh(option, self._impacts[id(option)], self.weights, doubt, committed_s)
+        impact = self._impacts[id(option)]
+        return weigh(option, impact, self.weights, doubt=doubt_of(None), committed_s=committed_s, asks=asks)
 
     def _by_numbers_alone(
         self, entry: _Weighed, options: list[Option], *, blind: bool = False
@@ -220,7 +226,7 @@ class _Choice:
         option = next((one for one in options if one.blind), None)
         if option is None:
             return None
-        evidence = (f"not foreseen: {self._blind}",) if blind else ()
+        evidence = (f"not foreseen: {self._blind or FULL}",) if blind else ()
         alternatives = (*_unweighed(entry.problem, option), *entry.denied)[: limits.EVIDENCE_MAX]
         return option, option.draft(evidence, alternatives)
 
@@ -238,13 +244,13 @@ class _Choice:
         return max(waited, default=0.0) > problem.target_wait_s
 
     def _hold(self, entry: _Weighed, worths: list[Worth]) -> None:
-        top = max(worths, key=lambda worth: worth.net_s)
+        top = max(worths, key=lambda worth: worth.ranks_s)
         self.held.append(
             f"{top.option.reason} But the best that was weighed is {top.verdict()}: {top.option.text}: {top.said()}."
         )
 
     def _draft(self, entry: _Weighed, chosen: Worth, worths: list[Worth]) -> Draft:
-        others = sorted((worth for worth in worths if worth is not chosen), key=lambda worth: -worth.net_s)
+        others = sorted((worth for worth in worths if worth is not chosen), key=lambda worth: -worth.ranks_s)
         said = []
         for worth in others:
             why = worth.verdict()

@@ -23,6 +23,8 @@ LEAST_MISSES: Final = 0.25
 STOP_S: Final = 60.0
 #: Of options whose worth comes this near to the best, the one that adds least is taken.
 NEARLY: Final = 0.95
+#: What must be asked is worth half: a person looks at it later, or never, and then it was for nothing.
+ASKED: Final = 0.5
 #: A range is to hold eight of ten outcomes. Judged after so many, it is taken to be as much too narrow as it missed.
 SCORED_LEAST: Final = 10
 NOMINAL: Final = 0.8
@@ -46,6 +48,12 @@ class Worth(msgspec.Struct, frozen=True, kw_only=True):
     net_s: float
     doubt: float
     clear: bool
+    asks: bool = False  # a person would have to say yes
+
+    @property
+    def ranks_s(self) -> float:
+        """Its worth beside others."""
+        return self.net_s * ASKED if self.asks else self.net_s
 
     @property
     def harms(self) -> bool:
@@ -59,7 +67,8 @@ class Worth(msgspec.Struct, frozen=True, kw_only=True):
         money = "" if self.cost_usd_micros == 0 else f", wastes {self._cost()}"
         widened = f", range widened {self.doubt:.1f} times for past errors" if self.doubt > 1 else ""
         early = ", stopped early" if self.impact.stopped_early else ""
-        return f"{saved}{misses}{self._lost()}{money}; worth {span(self.net_s)}{widened}{early}"
+        asked = ", counted half: a person must be asked" if self.asks else ""
+        return f"{saved}{misses}{self._lost()}{money}; worth {span(self.net_s)}{asked}{widened}{early}"
 
     def _cost(self) -> str:
         return "an unknown sum" if self.cost_usd_micros is None else dollars(self.cost_usd_micros)
@@ -97,7 +106,9 @@ def doubt_of(calibration: Calibration | None) -> float:
     return min(DOUBT_MOST, max(1.0, NOMINAL / max(inside, NOMINAL / DOUBT_MOST)))
 
 
-def weigh(option: Option, impact: Impact, weights: Weights, doubt: float, committed_s: float) -> Worth:
+def weigh(
+    option: Option, impact: Impact, weights: Weights, *, doubt: float, committed_s: float, asks: bool = False
+) -> Worth:
     """`impact` must have numbers. `committed_s`: how long what was added can't be given back."""
     gain = impact.gain_s
     gain = Range(gain.mid - doubt * (gain.mid - gain.low), gain.mid, gain.mid + doubt * (gain.high - gain.mid))
@@ -116,16 +127,20 @@ def weigh(option: Option, impact: Impact, weights: Weights, doubt: float, commit
         net_s=net_s,
         doubt=doubt,
         clear=(saves or misses >= LEAST_MISSES * doubt) and net_s > 0,
+        asks=asks,
     )
 
 
 def best(worths: list[Worth]) -> Worth | None:
-    """Of the clear ones the one with the highest worth, or the smallest that is nearly worth as much."""
+    """Of the clear ones the one with the highest worth, or the smallest that is nearly worth as much. What a person
+    would be asked for counts half."""
     clear = [worth for worth in worths if worth.clear]
     if not clear:
         return None
-    enough = NEARLY * max(worth.net_s for worth in clear)
-    return min((worth for worth in clear if worth.net_s >= enough), key=lambda worth: (worth.option.adds, -worth.net_s))
+    enough = NEARLY * max(worth.ranks_s for worth in clear)
+    return min(
+        (worth for worth in clear if worth.ranks_s >= enough), key=lambda worth: (worth.option.adds, -worth.ranks_s)
+    )
 
 
 def _change(impact: Impact, measure: str) -> float:
