@@ -23,7 +23,9 @@ from agentorch.ledger.sqlite import SqliteLedger
 from agentorch.model.brain import Brain
 from agentorch.runtime.recording import Recording
 from agentorch.schemas.replay import CycleDocument, MeasureDocument, ReplayDocument, StanceDocument
+from agentorch.schemas.twin import CourseDocument
 from agentorch.simulation.asking import Recorded
+from agentorch.simulation.day_plot import plot
 from agentorch.simulation.replay import Asked, Progress, replay, reports_of, untold
 
 
@@ -67,11 +69,15 @@ def counterfactual(file: Path, other: Other, output: str, moment_ms: Callable[[s
     """Compare, and print. Raises ConfigError."""
     if output not in ("table", "json"):
         raise ConfigError(f"--output {output}: a replay with another brain is told as table or json")
+    if other.plot is not None and not other.day:
+        raise ConfigError(f"--plot {other.plot}: there is nothing to draw with --no-day")
     if other.timeout <= 0:
         raise ConfigError(f"--timeout must be more than 0, not {other.timeout:g}")
     document = asyncio.run(compare(file, other, moment_ms, _progress()))
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    if other.plot is not None:
+        _write(other.plot, plot(document))
     if output == "json":
         print(document.model_dump_json(indent=2))
     else:
@@ -127,6 +133,13 @@ def _progress() -> Progress:
     return tell
 
 
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--plot {path}: can't be written: {error.strerror}") from error
+
+
 # -- for people
 
 
@@ -152,6 +165,16 @@ def _cycle(cycle: CycleDocument) -> None:
     print(f"\n{moment}  cycle {cycle.cycle}, sequence {cycle.seq}")
     for label, side in (("was", cycle.was), ("would", cycle.would)):
         print(f"  {label:<6}{safe(_side(side))}")
+    predicted = cycle.predicted
+    if predicted.was is not None and predicted.would is not None:
+        print(f"  twin  in {span(predicted.horizon_s)}: {_course(predicted.was)}; would: {_course(predicted.would)}")
+
+
+def _course(course: CourseDocument) -> str:
+    wait, cost = course.wait_p95_s, course.cost_usd_micros.mid / 1e6
+    return (
+        f"wait p95 {span(wait.mid)} ({span(wait.low)} to {span(wait.high)}), {course.misses.mid:g} misses, ${cost:.2f}"
+    )
 
 
 def _side(side: StanceDocument) -> str:

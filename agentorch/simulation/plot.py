@@ -24,16 +24,23 @@ def plot(run: Run, title: str) -> str:
     queued = means([(moment.at_s, moment.queued) for moment in run.moments], begin_s, span_s)
     height = TOP + 2 * PANEL + GAP + BOTTOM
     parts = [
+        *head(title, height),
+        *_panel(busy, run.gpus, TOP, "#2f6f4f", f"GPUs in use, of {run.gpus}"),
+        *_panel(queued, max([1.0, *queued]), TOP + PANEL + GAP, "#a0522d", "jobs waiting"),
+        *times(span_s, TOP + 2 * PANEL + GAP),
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def head(title: str, height: int) -> list[str]:
+    """How a picture begins; `</svg>` ends it."""
+    return [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
         'font-family="sans-serif" font-size="12" fill="#444">',
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
         f'<text x="{LEFT}" y="22" font-size="15" fill="#111">{escape(title)}</text>',
-        *_panel(busy, run.gpus, TOP, "#2f6f4f", f"GPUs in use, of {run.gpus}"),
-        *_panel(queued, max([1.0, *queued]), TOP + PANEL + GAP, "#a0522d", "jobs waiting"),
-        *_times(span_s, TOP + 2 * PANEL + GAP),
-        "</svg>",
     ]
-    return "\n".join(parts) + "\n"
 
 
 def means(steps: Sequence[tuple[float, float]], begin_s: float, span_s: float) -> list[float]:
@@ -58,18 +65,22 @@ def _panel(values: Sequence[float], top_value: float, top: int, colour: str, lab
         f"{LEFT + width * (at + 0.5) / len(values):.1f},{floor - PANEL * min(1.0, value / top_value):.1f}"
         for at, value in enumerate(values)
     ]
-    grid = [
+    area = f"{LEFT},{floor} {' '.join(points)} {WIDTH - RIGHT},{floor}"
+    return [
+        *grid(top_value, floor),
+        f'<polygon points="{area}" fill="{colour}" fill-opacity="0.18"/>',
+        f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" stroke-width="1.3"/>',
+        f'<text x="{LEFT}" y="{top - 6}" fill="{colour}">{escape(label)}</text>',
+    ]
+
+
+def grid(top_value: float, floor: int) -> list[str]:
+    """Three lines of a panel that stands on `floor`, with their values."""
+    return [
         f'<line x1="{LEFT}" y1="{floor - PANEL * part:.0f}" x2="{WIDTH - RIGHT}" y2="{floor - PANEL * part:.0f}" '
         f'stroke="#ddd"/><text x="{LEFT - 8}" y="{floor - PANEL * part + 4:.0f}" text-anchor="end">'
         f"{_short(top_value * part)}</text>"
         for part in (0, 0.5, 1)
-    ]
-    area = f"{LEFT},{floor} {' '.join(points)} {WIDTH - RIGHT},{floor}"
-    return [
-        *grid,
-        f'<polygon points="{area}" fill="{colour}" fill-opacity="0.18"/>',
-        f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" stroke-width="1.3"/>',
-        f'<text x="{LEFT}" y="{top - 6}" fill="{colour}">{escape(label)}</text>',
     ]
 
 
@@ -77,7 +88,7 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
 
 
-def _times(span_s: float, floor: int) -> list[str]:
+def times(span_s: float, floor: int) -> list[str]:
     """Marks at a round distance, about six of them."""
     unit_s, letter = next(((unit, letter) for until, unit, letter in UNITS if span_s <= until), (DAY_S, "d"))
     rough = span_s / unit_s / 6
