@@ -44,6 +44,8 @@ _SHOWN = {
     "question_mark": "?",
     "exclamation_mark": "!",
     "escape": "esc",
+    "plus": "+",
+    "minus": "-",
     "pagedown": "pgdn",
     "pageup": "pgup",
 }

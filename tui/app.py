@@ -195,6 +195,9 @@ class AgentorchApp(Stage):
     def open_decision(self, cycle: int) -> None:
         self.call_later(self._push, pages.decision(cycle))
 
+    def open_what_if(self, action: dict[str, Any]) -> None:
+        self.call_later(pages.what_if, self.page, action, self._push)
+
     def open_proposal(self, proposal_id: str) -> None:
         view = self.view()
         known = view.proposal(proposal_id) if view is not None else None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 from agentorch.tui.actions import SCREENS, Entry
 from agentorch.tui.screens.page import Page
 from agentorch.tui.spans import plain
@@ -57,6 +60,15 @@ def decision(cycle: int) -> Page:
     from agentorch.tui.screens.decision import Decision
 
     return Decision(cycle)
+
+
+async def what_if(on_top: Page | None, action: dict[str, Any], push: Callable[[Page], Awaitable[None]]) -> None:
+    from agentorch.tui.screens.what_if import WhatIf
+
+    if isinstance(on_top, WhatIf):
+        on_top.ask(action)
+    else:
+        await push(WhatIf(action))
 
 
 def select_proposal(page: Page, proposal_id: str) -> None:

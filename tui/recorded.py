@@ -1,8 +1,8 @@
 """A server that answers from a recording: the same interface, no network, a clock that stands still.
 
 The documents of a recording are those of the wire, in one JSON object: `snapshot`, and where they are asked for `at`
-(sequence -> snapshot), `jobs`, `explain`, `logs`, `job_events` (each job -> ...) and `decisions`. What is sent is kept
-in `sent`, and changes the recording as far as a screen would show it.
+(sequence -> snapshot), `jobs`, `explain`, `logs`, `job_events` (each job -> ...), `decisions` and `foreseen`. What is
+sent is kept in `sent`, and changes the recording as far as a screen would show it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from agentorch.schemas.supervision import (
     AnswerDocument,
     DecisionDocument,
     DecisionPage,
+    ForeseenDocument,
     ModeDocument,
     ProposalDocument,
     SnapshotDocument,
@@ -40,6 +41,7 @@ class RecordedApi:
         self.texts: dict[str, str] = recording.get("logs", {})
         self.timelines: dict[str, list[dict[str, Any]]] = recording.get("job_events", {})
         self.all_decisions = [DecisionDocument.model_validate(one) for one in recording.get("decisions", [])]
+        self.foreseen = [ForeseenDocument.model_validate(one) for one in recording.get("foreseen", [])]
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.gone = ""
         self.refusal: ServerRefused | None = None  # the answer to everything that would change something
@@ -139,6 +141,14 @@ class RecordedApi:
             if decision.cycle == cycle:
                 return decision
         raise ServerRefused(404, "not_found", f"there is no decision {cycle}")
+
+    async def foresee(self, action: dict[str, Any], /) -> ForeseenDocument:
+        """The answer of the recording to this action. Raises ServerRefused where it has none."""
+        self._reach()
+        for one in self.foreseen:
+            if one.action == action:
+                return one
+        raise ServerRefused(409, "conflict", f"the recording has no answer about {json.dumps(action)}")
 
     # -- changing
 

@@ -50,6 +50,10 @@ class Stage(App[int]):
     def open_decision(self, cycle: int) -> None: ...
 
     @abstractmethod
+    def open_what_if(self, action: dict[str, Any]) -> None:
+        """What the twin says of an action; on a page that asks already, another question."""
+
+    @abstractmethod
     def go(self, screen: str) -> None:
         """Show a screen by its id: `jobs`."""
 

@@ -67,7 +67,7 @@ class CourseDocument(Document):
 class ChangeDocument(Document):
     """One measure without the action and with it, and what the numbers say of the difference.
 
-    `unclear`: the difference is no larger than what the draws differ by anyway.
+    `unclear`: the difference is no larger than what chance does.
     """
 
     measure: (
@@ -75,6 +75,7 @@ class ChangeDocument(Document):
     )
     idle: RangeDocument
     acted: RangeDocument
+    changed: RangeDocument | None = None  # acted - idle, draw by draw; None where only the two courses are known
     judged: Judged
 
 
@@ -91,6 +92,7 @@ class ImpactDocument(Document):
     idle: CourseDocument | None = None
     acted: CourseDocument | None = None
     gain_s: RangeDocument = NOTHING  # waiting time saved until the horizon, of all jobs together
+    changed: dict[str, RangeDocument] = {}  # measure -> acted - idle, draw by draw: the same chance in both
     text: str = ""
 
     @computed_field  # type: ignore[prop-decorator]
@@ -104,15 +106,25 @@ class ImpactDocument(Document):
             idle: RangeDocument = getattr(self.idle, measure)
             acted: RangeDocument = getattr(self.acted, measure)
             if measure in ALWAYS_SAID or idle.high or acted.high:
-                word = judged(idle, acted, less_is_better=less_is_better)
-                found.append(ChangeDocument(measure=measure, idle=idle, acted=acted, judged=word))
+                changed = self.changed.get(measure)
+                word = judged(idle, acted, changed, less_is_better=less_is_better)
+                found.append(ChangeDocument(measure=measure, idle=idle, acted=acted, changed=changed, judged=word))
         return found
 
 
-def judged(idle: RangeDocument, acted: RangeDocument, *, less_is_better: bool) -> Judged:
-    """By the numbers alone. A difference counts when the middle of one course lies outside the range of the other, so
-    that it is larger than what chance does to either; a smaller one is unclear.
+def judged(
+    idle: RangeDocument, acted: RangeDocument, changed: RangeDocument | None = None, *, less_is_better: bool
+) -> Judged:
+    """By the numbers alone. Draw by draw, a change counts when eight of ten draws agree on its direction. Where only
+    the two courses are known, it counts when the middle of one lies outside the range of the other, so that it is
+    larger than what chance does to either.
     """
+    if changed is not None:
+        if not changed.low and not changed.high:
+            return "same"
+        if not changed.mid or changed.low * changed.high < 0:
+            return "unclear"
+        return "better" if (changed.mid < 0) == less_is_better else "worse"
     if idle.mid == acted.mid:
         return "same"
     if acted.low <= idle.mid <= acted.high and idle.low <= acted.mid <= idle.high:

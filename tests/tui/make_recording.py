@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from agentorch.schemas.documents import JobDocument
-from agentorch.schemas.supervision import DecisionDocument, SnapshotDocument
-from tests.tui.recorded_supervision import decisions, log, proposals
+from agentorch.schemas.supervision import DecisionDocument, ForeseenDocument, SnapshotDocument
+from tests.tui.recorded_supervision import decisions, foreseen, log, proposals
 
 NOW = 1_772_808_761.0  # 2026-03-06 14:52:41 UTC
 FILE = Path(__file__).parent / "data" / "recording.json"
@@ -351,10 +351,13 @@ def recording() -> dict[str, Any]:
         "logs": {job["id"]: logs() for job in all_jobs if job["id"] in detailed or job["id"] == "job-0"},
         "job_events": {name: timeline() for name in detailed},
         "decisions": decisions(NOW),
+        "foreseen": foreseen(NOW),
     }
     SnapshotDocument.model_validate(made["snapshot"])
     for job in all_jobs:
         JobDocument.model_validate(job)
+    for one in made["foreseen"]:
+        ForeseenDocument.model_validate(one)
     for decision in made["decisions"]:
         DecisionDocument.model_validate(decision)
     return made

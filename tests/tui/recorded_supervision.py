@@ -137,6 +137,81 @@ def _preempt_impact() -> dict[str, Any]:
     )
 
 
+def foreseen(now: float) -> list[dict[str, Any]]:
+    """What the twin answers about actions that a person thinks of."""
+    return [_foreseen_scale(now, workers) for workers in (1, 2, 3)] + [
+        _foreseen(
+            now,
+            {"kind": "cordon", "worker": "a10-serve-0"},
+            "worker:a10-serve-0",
+            "Place nothing new on a10-serve-0",
+            ("takes work", "cordoned"),
+            _document(_small_cost()),
+            [_note("G16", "ask", "the pool is small: a person decides")],
+        ),
+        _foreseen(
+            now,
+            {"kind": "scale", "pool": "l4-batch", "workers": 4},
+            "pool:l4-batch",
+            "Shrink l4-batch from 4 to 4 workers",
+            ("4 workers", "4 workers"),
+            _document(Impact(text="l4-batch has 4 workers already")),
+            [_note("target", "deny", "l4-batch has 4 workers already")],
+        ),
+    ]
+
+
+def _foreseen(
+    now: float,
+    action: dict[str, Any],
+    target: str,
+    title: str,
+    change: tuple[str, str],
+    impact: dict[str, Any],
+    notes: list[dict[str, str]],
+) -> dict[str, Any]:
+    return {
+        "action": action,
+        "kind": action["kind"],
+        "target": target,
+        "title": title,
+        "before": change[0],
+        "after": change[1],
+        "seq": 18_431,
+        "at": now,
+        "ruling": max((note["ruling"] for note in notes), key=("allow", "ask", "deny").index),
+        "notes": notes,
+        "impact": impact,
+        "rests_on": "of 12 jobs nothing is known to tell how long they run: any length is drawn",
+    }
+
+
+def _foreseen_scale(now: float, workers: int) -> dict[str, Any]:
+    impact = _scale_impact()
+    lasting = [max(30.0, 252 - 2.7 * workers * at) for at in range(12)]
+    impact["acted"] |= {"waited_s": lasting, "pool_waited_s": {"h100-train": lasting}}
+    impact["idle"] |= {"waited_s": impact["idle"]["waited_s"][:36:3]}
+    impact["idle"]["pool_waited_s"] = {"h100-train": impact["idle"]["waited_s"]}
+    return _foreseen(
+        now,
+        {"kind": "scale", "pool": "burst-eu", "workers": workers},
+        "pool:burst-eu",
+        f"Grow burst-eu from 0 to {workers} workers",
+        ("0 workers", f"{workers} workers"),
+        impact,
+        [
+            _note("G1", "allow" if workers < 3 else "deny", f"a step of {workers}; at most max(2, 50 %)"),
+            _note("G7", "ask" if workers > 1 else "allow", f"the cost rate would rise by ${3.9 * workers:.1f}/h"),
+        ],
+    )
+
+
+def _small_cost() -> Impact:
+    idle = Course(wait_p95_s=Range(2.0, 9.0, 21.0), ended=Range(71.0, 80.0, 92.0), waited_s=(9.0,) * 12)
+    acted = Course(wait_p95_s=Range(3.0, 11.0, 26.0), ended=Range(71.0, 80.0, 91.0), waited_s=(11.0,) * 12)
+    return Impact(horizon_s=2400.0, draws=9, steps=9_210, idle=idle, acted=acted, gain_s=Range(-180.0, -31.0, 12.0))
+
+
 def _serve_impact() -> dict[str, Any]:
     idle = Course(wait_p95_s=Range(64.0, 80.0, 101.0), queued=Range(2.0, 4.0, 8.0), cost_usd_micros=_exactly(1.1e6))
     acted = Course(wait_p95_s=Range(8.0, 14.0, 31.0), queued=Range(0.0, 1.0, 3.0), cost_usd_micros=_exactly(1.3e6))

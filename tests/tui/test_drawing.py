@@ -210,6 +210,25 @@ def test_better_and_worse_come_from_the_numbers(
     assert judged(before, after, less_is_better=False) == more
 
 
+@pytest.mark.parametrize(
+    ("changed", "less"),
+    [
+        ((0, 0, 0), "same"),
+        ((0, 0, 3), "unclear"),
+        ((-40, -3, 12), "unclear"),
+        ((-40, -3, -1), "better"),
+        ((-40, -3, 0), "better"),
+        ((2, 3, 4), "worse"),
+    ],
+)
+def test_draw_by_draw_a_small_change_is_told_from_noise(changed: tuple[float, float, float], less: str) -> None:
+    wide = RangeDocument(low=10, mid=100, high=400)
+    by = RangeDocument(low=changed[0], mid=changed[1], high=changed[2])
+    assert judged(wide, wide, by, less_is_better=True) == less
+    turned = {"better": "worse", "worse": "better"}
+    assert judged(wide, wide, by, less_is_better=False) == turned.get(less, less)
+
+
 def test_a_measure_is_written_with_its_unit() -> None:
     values = {
         "wait_p95_s": 252.0,

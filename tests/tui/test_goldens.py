@@ -33,6 +33,8 @@ SCREENS = (
     ("edit", "6 e"),
     ("approve-high", "6 a"),
     ("reject", "6 j r"),
+    ("what-if", "6 w enter"),
+    ("what-if-ask", "6 w"),
     ("log", "7"),
     ("decision", "7 enter"),
     ("replay-live", "8"),
@@ -59,7 +61,7 @@ def looked_back(made: dict[str, Any]) -> None:
     made["snapshot"] |= {"read_only": True, "seq": 18_245}
 
 
-WIDE = ("dashboard", "jobs", "job", "pools", "costs", "inbox", "log", "decision", "replay-live")
+WIDE = ("dashboard", "jobs", "job", "pools", "costs", "inbox", "what-if", "log", "decision", "replay-live")
 CASES = [
     pytest.param(name, keys, size, id=f"{name}-{size[0]}x{size[1]}")
     for name, keys in SCREENS

@@ -64,7 +64,7 @@ def _risk_line(view: View, proposal: ProposalDocument, width: int) -> Line:
 def body(view: View, proposal: ProposalDocument, width: int) -> list[Line]:
     """Everything else, in the order in which an approver needs it."""
     if width >= TWO_COLUMNS:
-        left_width = width // 2 - 1
+        left_width = width * 9 // 20
         left = [*_why(proposal, left_width), *_change(proposal, left_width), *_rest(view, proposal, left_width)]
         right_width = width - left_width - 3
         right = [*_foreseen(view, proposal, right_width)]
@@ -101,16 +101,20 @@ def _foreseen(view: View, proposal: ProposalDocument, width: int) -> list[Line]:
     ]
 
 
-def _change(proposal: ProposalDocument, width: int) -> list[Line]:
-    if not proposal.before and not proposal.after:
+def change_lines(target: str, before: str, after: str, width: int) -> list[Line]:
+    if not before and not after:
         return []
-    lines = _section("Change")
-    before, after = plain(proposal.before) or words.UNKNOWN, plain(proposal.after) or words.UNKNOWN
+    before, after = plain(before) or words.UNKNOWN, plain(after) or words.UNKNOWN
     room = max(8, width - cells(before) - cells(after) - 9)
-    target = fit(proposal.target, min(room, max(20, cells(proposal.target))))
-    lines.append(
-        line("  ", (target, "dim"), "  ", (before, "error"), (f" {glyphs.ARROW} ", "dim"), (after, "success bold"))
-    )
+    name = fit(target, min(room, max(20, cells(target))))
+    row = line("  ", (name, "dim"), "  ", (before, "error"), (f" {glyphs.ARROW} ", "dim"), (after, "success bold"))
+    return [*_section("Change"), row]
+
+
+def _change(proposal: ProposalDocument, width: int) -> list[Line]:
+    lines = change_lines(proposal.target, proposal.before, proposal.after, width)
+    if not lines:
+        return []
     if proposal.answer is not None and proposal.answer.previous is not None:
         lines.append(line(("  edited by a person before it was approved", "human")))
     if proposal.changed:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 NOT_COMPUTED = "impact: not computed yet"
 PLOT_ROWS = 7
-RANGES_FROM = 62  # cells of the table from which ranges stand in it
+PLOT_POINTS = 120  # a course has few points; lines between them are no steps
+RANGES_FROM = 66  # cells of the table from which ranges stand in it
 WORDS_FROM = 44  # and words instead of signs
 LABELS = {
     "wait_p95_s": "p95 wait",
@@ -109,8 +110,7 @@ def impact_table(impact: ImpactDocument | None, width: int, *, acted: str = "app
     if impact is None:
         return [[], title, line(("  not computed yet", "dim"))]
     rows = _table(impact.changes, width, acted) if impact.changes else []
-    look = "warning" if rows else "dim"  # with numbers, a text says what is wrong with them
-    said = [line((row, look)) for row in wrap(impact.text, width, indent=2)] if impact.text else []
+    said = [line((row, "dim")) for row in wrap(impact.text, width, indent=2)] if impact.text else []
     return [[], title, *rows, *said, *_small_print(impact, width)]
 
 
@@ -171,7 +171,13 @@ def _small_print(impact: ImpactDocument, width: int) -> list[Line]:
 
 
 def forecast_plot(
-    view: View, impact: ImpactDocument | None, target: str, width: int, *, acted: str = "approved"
+    view: View,
+    impact: ImpactDocument | None,
+    target: str,
+    width: int,
+    *,
+    acted: str = "approved",
+    rows: int = PLOT_ROWS,
 ) -> list[Line]:
     """So far from the observations, then without the action and with it where the twin computed that; true to time."""
     idle, done = (impact.idle, impact.acted) if impact is not None else (None, None)
@@ -197,7 +203,7 @@ def forecast_plot(
     goal = pool.target_wait_s if pool else None
     axes = Axes(words.duration, labels, goal=goal, now=split if horizon_s and past_s else None)
     heads = [legend] if width_of(legend) <= width else [legend[:1], legend[2:]]
-    return [[], *heads, *plot(series, axes, width, PLOT_ROWS)]
+    return [[], *heads, *plot(series, axes, width, rows)]
 
 
 def _pool_of(target: str) -> str:
@@ -221,7 +227,12 @@ def _plotted(target: str, idle: CourseDocument, done: CourseDocument) -> str:
 
 
 def _series(course: CourseDocument, name: str) -> list[float]:
-    return course.pool_waited_s.get(name, []) if name else course.waited_s
+    values = course.pool_waited_s.get(name, []) if name else course.waited_s
+    if len(values) < 2:
+        return values
+    places = [(len(values) - 1) * step / (PLOT_POINTS - 1) for step in range(PLOT_POINTS)]
+    before = [min(int(place), len(values) - 2) for place in places]
+    return [values[at] + (values[at + 1] - values[at]) * (place - at) for place, at in zip(places, before, strict=True)]
 
 
 def _past(view: View, name: str, horizon_s: float) -> tuple[list[float | None], float]:

@@ -14,7 +14,7 @@ from textual.widget import Widget
 from agentorch.tui import glyphs, words
 from agentorch.tui.actions import Act, bindings
 from agentorch.tui.frame import urgency
-from agentorch.tui.screens import answering, card
+from agentorch.tui.screens import answering, card, what_if
 from agentorch.tui.screens.page import Page
 from agentorch.tui.screens.summaries import approval_line, expiry_share
 from agentorch.tui.spans import Line, Span, clip, fit, line, plain, spread, wrap
@@ -32,6 +32,9 @@ ACTS = (
     Act("inbox.approve", "a", "approve", "approve it as it is", "approve", "agentorch approve ID", False, "success"),
     Act("inbox.edit", "e", "edit", "narrow it, then approve", "approve", "agentorch edit ID", False, "human"),
     Act("inbox.reject", "r", "reject", "reject it with a reason", "approve", "agentorch reject ID", False, "error"),
+    Act(
+        "inbox.what-if", "w", "what-if", "ask the twin as of now; of a scaling, also about another number", look="agent"
+    ),
     Act("inbox.mark", "space", "mark", "mark it for answering several at once", "", "", False, "dim"),
     Act("inbox.approve-marked", "A", "all marked", "approve all that are marked", "approve"),
     Act("inbox.copy", "y", "copy", "copy the command that does the same"),
@@ -217,7 +220,7 @@ class Inbox(Page):
             return [line((clip(f" answers are off: {why}", width), "warning"))]
         spans: Line = []
         marked = len(self.waiting.marked)
-        for act in ACTS[: 5 if marked else 4]:
+        for act in ACTS[: 6 if marked else 5]:
             label = f"{act.label} ({marked})" if act.id == "inbox.approve-marked" else act.label
             click = f"app.perform('{act.id}')"
             spans += [Span(" "), Span(f" {act.key} ", f"{act.look} chip", click), Span(f" {label} ", "", click)]
@@ -296,6 +299,13 @@ class Inbox(Page):
     def do_reject(self) -> None:
         if proposal := self._open():
             answering.reject(self.stage, proposal)
+
+    def do_what_if(self) -> None:
+        proposal = self.current
+        if proposal is None or proposal.action is None:
+            self.stage.say("there is no action here to ask the twin about")
+            return
+        what_if.ask(self.stage, proposal.action)
 
     def do_mark(self) -> None:
         if proposal := self._open():

@@ -13,6 +13,7 @@ from textual.widget import Widget
 from agentorch.tui import glyphs, words
 from agentorch.tui.actions import Act, bindings
 from agentorch.tui.dialogs.dialog import Prompt
+from agentorch.tui.screens import what_if
 from agentorch.tui.screens.fleet_lines import pool_details, worker_details
 from agentorch.tui.screens.page import Page
 from agentorch.tui.screens.summaries import pool_state
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 
 ACTS = (
     Act("pools.cordon", "d,c", "cordon", "place nothing new on the worker, or again; what runs goes on", "admin"),
+    Act(
+        "pools.what-if",
+        "w",
+        "what-if",
+        "ask the twin: of a pool about another number of workers, of a worker about its cordon",
+        command="agentorch what-if scale POOL N",
+    ),
     Act("pools.fold", "space", "fold", "show or hide the workers of the pool"),
     Act("pools.copy", "y", "copy", "copy the command that shows the same", footer=False),
 )
@@ -228,6 +236,15 @@ class Pools(Page):
         note = f"nothing new is placed on it; {runs} on it {'goes' if len(worker.jobs) == 1 else 'go'} on"
         prompt = Prompt(title, placeholder="reason", note=note, confirm="cordon", look="warning")
         self.app.push_screen(prompt, reasoned)
+
+    def do_what_if(self) -> None:
+        row = self.table.current
+        if row is None:
+            return
+        if row.worker is None:
+            what_if.ask(self.stage, {"kind": "scale", "pool": row.pool.name, "workers": row.pool.target})
+        else:
+            what_if.ask(self.stage, {"kind": "uncordon" if row.worker.cordoned else "cordon", "worker": row.worker.id})
 
     def do_copy(self) -> None:
         self.stage.copy_to_clipboard(self.command())
