@@ -23,6 +23,10 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     verdicts_judged_again: int = 0
     verdicts_of_older_rules: int = 0
+    reports_handed_in_again: int = 0  # recorded reports of brains
+    proposals_same: int = 0  # that came of them again byte for byte, hashes and all
+    proposals_not_again: int = 0  # drafts that were no action: they are recorded cleaned, and denied
+    first_different: int | None = None  # sequence of the first proposal that came out otherwise
     first_bad_seq: int | None = None
     why: str = ""
 

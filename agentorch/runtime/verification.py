@@ -3,6 +3,9 @@ come out again."""
 
 from __future__ import annotations
 
+import msgspec
+
+from agentorch.core.decide.proposals import handed_in_again
 from agentorch.core.evolve import evolve
 from agentorch.core.facts import RULES_VERSION
 from agentorch.core.guardrails import rejudge
@@ -12,13 +15,16 @@ from agentorch.errors import LedgerError
 from agentorch.ledger.contract import Ledger
 from agentorch.ledger.verify import verify_chain
 from agentorch.model import limits
-from agentorch.model.events import Event, ProposalChanged, ProposalJudged
+from agentorch.model.events import CycleDecided, Event, ProposalChanged, ProposalJudged, RuntimeStarted
 from agentorch.runtime.fold import digest, encode, snapshot_schema
 from agentorch.runtime.source import Verification
 
 #: Invariants cost time proportional to the state, so they are checked at the end of the commit in which so many events
 #: have been folded in: between two events of one command they need not hold.
 INVARIANTS_EVERY = 2_000
+
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class _Walk:
@@ -30,6 +36,11 @@ class _Walk:
         self.checked = 0
         self.again = 0
         self.older = 0
+        self.reports = 0
+        self.rules_version = 0
+        self.same = 0
+        self.not_again = 0
+        self.different_seq: int | None = None
         self.bad_seq: int | None = None
         self.why = ""
 
@@ -40,6 +51,9 @@ class _Walk:
     def step(self, seq: int, event: Event) -> None:
         if isinstance(event, ProposalJudged | ProposalChanged):
             self.judge(seq, event)
+        if isinstance(event, RuntimeStarted):
+            self.rules_version = event.rules_version
+        self.reports += isinstance(event, CycleDecided) and self.rules_version == RULES_VERSION
         try:
             evolve(self.state, event)
         except (KeyError, AttributeError, IndexError, ValueError) as error:
@@ -58,6 +72,13 @@ class _Walk:
         self.again += 1
         if verdict != event.proposal.verdict:
             self.fail(seq, f"{event.proposal.id} was ruled {event.proposal.verdict.ruling}; again: {verdict.ruling}")
+        made = handed_in_again(self.state, event)
+        if made is None:
+            self.not_again += 1
+        elif _encode(made) == _encode(event.proposal):
+            self.same += 1
+        elif self.different_seq is None:
+            self.different_seq = seq
 
     def committed(self, seq: int, events: int) -> None:
         """A commit ends here; a full one may have been cut inside a command."""
@@ -102,6 +123,10 @@ async def verify(ledger: Ledger) -> Verification:
         events=events,
         verdicts_judged_again=walk.again,
         verdicts_of_older_rules=walk.older,
+        reports_handed_in_again=walk.reports,
+        proposals_same=walk.same,
+        proposals_not_again=walk.not_again,
+        first_different=walk.different_seq,
         first_bad_seq=walk.bad_seq,
         why=walk.why,
     )

@@ -12,7 +12,15 @@ from agentorch.core.guardrails.case import deny
 from agentorch.core.guardrails.classes import classify
 from agentorch.core.guardrails.describe import before_after, title
 from agentorch.core.guardrails.drafts import read_action, recordable, recordable_draft
-from agentorch.core.guardrails.judge import changed_ruling, earlier_in_cycle, malformed, ruling, verdict_of
+from agentorch.core.guardrails.judge import (
+    changed_ruling,
+    earlier_in_cycle,
+    malformed,
+    rejudge,
+    ruling,
+    verdict_of,
+)
+from agentorch.core.state import State
 from agentorch.core.turn import Turn
 from agentorch.errors import Refused
 from agentorch.model import commands as cmd
@@ -105,10 +113,23 @@ def _state_of(facts: Facts, verdict: Verdict) -> ProposalState:
 def _record(
     turn: Turn, brain: str, draft: Draft, action: Action | None, verdict: Verdict, impact: Impact | None = None
 ) -> str:
-    facts = turn.facts
+    proposal = _proposal(turn.facts, turn.now_ms, brain, draft, action, verdict, impact)
+    turn.emit(ev.ProposalJudged(at_ms=turn.now_ms, proposal=proposal))
+    return proposal.id
+
+
+def _proposal(
+    facts: Facts,
+    now_ms: int,
+    brain: str,
+    draft: Draft,
+    action: Action | None,
+    verdict: Verdict,
+    impact: Impact | None,
+) -> Proposal:
     kept = recordable_draft(draft)
     state = _state_of(facts, verdict)
-    expires_ms = turn.now_ms
+    expires_ms = now_ms
     if state is ProposalState.open:
         expires_ms += facts.settings.approval_ttl_ms
     elif state is ProposalState.allowed:
@@ -116,7 +137,7 @@ def _record(
     entry = None if action is None else classify(facts, action)
     mark = "" if action is None else fingerprint(facts, action)
     before, after = before_after(facts, action)
-    proposal = Proposal(
+    return Proposal(
         id=next_id(facts),
         cycle=facts.cycle,
         brain=brain,
@@ -134,14 +155,12 @@ def _record(
         fingerprint=mark,
         rules_version=RULES_VERSION,
         judged_seq=facts.seq,
-        created_ms=turn.now_ms,
+        created_ms=now_ms,
         expires_ms=expires_ms,
         before=before,
         after=after,
         state=state,
     )
-    turn.emit(ev.ProposalJudged(at_ms=turn.now_ms, proposal=proposal))
-    return proposal.id
 
 
 def _summarised(turn: Turn, brain: str, excess: int) -> str:
@@ -154,19 +173,23 @@ def _summarised(turn: Turn, brain: str, excess: int) -> str:
 
 def look_again(turn: Turn, proposal: Proposal) -> None:
     """Judge a proposal again whose facts moved: back to the inbox as changed, or refused. Its expiry stays."""
-    facts = turn.facts
-    action = proposal.action
-    assert action is not None, "only actions wait"
     verdict = changed_ruling(turn.state, proposal, turn.now_ms)
     if verdict.ruling is Ruling.deny:
         refuse(turn, proposal.id, verdict)
-        return
+    else:
+        changed = _changed(turn.facts, proposal, verdict, turn.now_ms)
+        turn.emit(ev.ProposalChanged(at_ms=turn.now_ms, proposal=changed))
+
+
+def _changed(facts: Facts, proposal: Proposal, verdict: Verdict, now_ms: int) -> Proposal:
+    action = proposal.action
+    assert action is not None, "only actions wait"
     expires_ms = proposal.expires_ms
     if proposal.state is ProposalState.allowed:  # it was never a question before
-        expires_ms = turn.now_ms + facts.settings.approval_ttl_ms
+        expires_ms = now_ms + facts.settings.approval_ttl_ms
     entry, mark = classify(facts, action), fingerprint(facts, action)
     before, after = before_after(facts, action)
-    changed = msgspec.structs.replace(
+    return msgspec.structs.replace(
         proposal,
         title=title(facts, action),
         verdict=verdict,
@@ -184,7 +207,26 @@ def look_again(turn: Turn, proposal: Proposal) -> None:
         state=ProposalState.open,
         answer=None,
     )
-    turn.emit(ev.ProposalChanged(at_ms=turn.now_ms, proposal=changed))
+
+
+def handed_in_again(state: State, event: ev.ProposalJudged | ev.ProposalChanged) -> Proposal | None:
+    """What the event must carry, made again from the recorded report on the state just before it; for `verify`.
+
+    Impacts are taken as they are: the twin is asked outside. None for a draft that was no action: it is recorded in a
+    cleaned form only, from which its denial can't be made again.
+    """
+    facts, proposal, now_ms = state.facts, event.proposal, event.at_ms
+    verdict = rejudge(state, event)
+    if isinstance(event, ev.ProposalChanged):
+        return _changed(facts, facts.proposals[proposal.id], verdict, now_ms)
+    decision = facts.decisions.get(proposal.cycle)
+    if proposal.action is None or decision is None or decision.report is None:
+        return None
+    report, place = decision.report, len(decision.proposals)
+    if place >= len(report.drafts):
+        return None
+    draft = report.drafts[place]
+    return _proposal(facts, now_ms, report.brain, draft, read_action(draft)[0], verdict, proposal.impact)
 
 
 def _outdated(impact: Impact | None) -> Impact | None:
