@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import hashlib
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Facts).decode
 
 
+@functools.cache
 def snapshot_schema() -> str:
     """What a snapshot's meaning depends on: the shape of the facts, and the version whose rules folded them."""
     shape = repr(msgspec.inspect.type_info(Facts))

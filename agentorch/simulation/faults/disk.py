@@ -41,21 +41,26 @@ class DiskError(OSError):
     """The disk said no."""
 
 
-async def at_once(step: Step) -> None:
+async def at_once(step: Step, body: bytes) -> None:
     """Every step takes no time, and works."""
 
 
 class Disk:
-    """Bytes that outlive whoever wrote them. `step` is awaited at each step of a commit: it may take its time, raise
-    DiskError, or never return, when whoever writes is to die there. `synced` hears what has become durable."""
+    """Bytes that outlive whoever wrote them.
+
+    `step` is awaited at each step of a commit, with what is committed: it may take its time, raise DiskError, or never
+    return, when whoever writes is to die there. `synced` hears what has become durable, and `recovered` all that was
+    found when it was opened.
+    """
 
     def __init__(self, ledger_id: str = "simulated") -> None:
         self.ledger_id = ledger_id
         self.content = bytearray()
         self.synced_bytes = 0
         self.snapshots: dict[int, bytes] = {}
-        self.step: Callable[[Step], Awaitable[None]] = at_once
+        self.step: Callable[[Step, bytes], Awaitable[None]] = at_once
         self.synced: Callable[[Row], None] = lambda row: None
+        self.recovered: Callable[[list[Row]], None] = lambda rows: None
         self.holder: object | None = None  # who has it open to write
 
     def write(self, data: bytes) -> None:
@@ -108,6 +113,7 @@ class DiskLedger(MemoryLedger):
         self.disk.holder = self
         for seq in [seq for seq in self._snapshots if seq > info.last_seq]:
             del self._snapshots[seq]
+        self.disk.recovered(self.rows)
         return info
 
     def _recover(self) -> list[Row]:
@@ -171,16 +177,16 @@ class DiskLedger(MemoryLedger):
         """Raises DiskError; LedgerFailed when its process died meanwhile."""
         body = _encode(row)
         record = _LENGTH.pack(len(body)) + body
-        await self._reach(Step.begun)
+        await self._reach(Step.begun, row.body)
         self.disk.write(record[: len(record) // 2])
-        await self._reach(Step.torn)
+        await self._reach(Step.torn, row.body)
         self.disk.write(record[len(record) // 2 :])
-        await self._reach(Step.written)
+        await self._reach(Step.written, row.body)
         self.disk.sync()
         self.disk.synced(row)
-        await self._reach(Step.synced)
+        await self._reach(Step.synced, row.body)
 
-    async def _reach(self, step: Step) -> None:
-        await self.disk.step(step)
+    async def _reach(self, step: Step, body: bytes) -> None:
+        await self.disk.step(step, body)
         if self._killed:
             raise LedgerFailed("its process is gone")

@@ -33,10 +33,15 @@ class Weather(msgspec.Struct, kw_only=True):
     late_ms: int = 0  # the end of an attempt may be told so much later, and so in any order
 
 
+async def _undisturbed() -> None:
+    """Nobody dies."""
+
+
 class Machine:
     """What outlives the runtime: a machine, the way to it, and the messages that are on it.
 
-    `launched` hears of each attempt that begins to run, with its specification, as it happens.
+    `launched` hears of each attempt that begins to run, and `stopping` of each that is told to stop, as it happens.
+    `passing` is awaited before something is said and after it was answered: who says it may die there.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class Machine:
         self.cut = False  # no message gets through
         self.launched = launched
         self.stopping = stopping
+        self.passing: Callable[[], Awaitable[None]] = _undisturbed
         self._script = script
         self._connected: FakeExecutor | None = None
         self._alone = self._executor("alone")  # turns the machine while nobody is connected
@@ -191,7 +197,9 @@ class SimulatedExecutor:
         weather, chance = self.machine.weather, self.machine.chance
         if chance.random() < weather.unsent:
             raise ExecutorError(f"{self.name}: the message could not be sent")
-        answer = await asyncio.shield(self.machine.send(message))
+        await self.machine.passing()
+        answer = await self.machine.send(message)
+        await self.machine.passing()
         if chance.random() < weather.unheard:
             raise ExecutorError(f"{self.name}: no answer came")
         return answer

@@ -1,0 +1,61 @@
+"""A brain that nobody should listen to: it grounds its nonsense in what is really there, and fails in every way."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any, cast
+
+from agentorch.core.policy import RuleBrain
+from agentorch.model.brain import BrainContext
+from agentorch.model.observation import Observation
+from agentorch.model.proposals import BrainReport, Draft
+
+
+class WildBrain:
+    """Draws how it behaves anew each cycle. `calm` makes it hold from then on."""
+
+    id = "wild"
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.calm = False
+        self._rules = RuleBrain()
+
+    async def decide(self, observation: Observation, context: BrainContext) -> BrainReport:
+        if self.calm:
+            return BrainReport(brain=self.id, hold="all is well")
+        way = self.chance.random()
+        if way < 0.04:
+            raise RuntimeError("it fell over")
+        if way < 0.07:
+            await asyncio.Event().wait()
+        if way < 0.10:
+            return cast(BrainReport, self.chance.choice([None, "yes", 7, {"drafts": 1}, BrainReport(brain="other")]))
+        if way < 0.20:
+            await asyncio.sleep(self.chance.uniform(0, 1.5 * context.timeout_s))
+        if way < 0.30:
+            return await self._rules.decide(observation, context)
+        drafts = tuple(self._draft(observation) for _ in range(self.chance.randint(0, 4)))
+        if drafts and self.chance.random() < 0.3:
+            await context.preview(drafts)
+        return BrainReport(brain=self.id, drafts=drafts, hold="" if drafts else "nothing comes to mind")
+
+    def _draft(self, seen: Observation) -> Draft:
+        rng = self.chance
+        pool = rng.choice([*(one.name for one in seen.pools), "nowhere"])
+        job = rng.choice([*(one.id for one in (*seen.running, *seen.queued)), "job-999999"])
+        worker = rng.choice([*(one.id for one in seen.workers), "cpu-99"])
+        other = rng.choice([one.name for one in seen.pools] or ["nowhere"])
+        wanted: list[dict[str, Any]] = [
+            {"kind": "scale", "pool": pool, "workers": rng.randint(-1, 6)},
+            {"kind": "reschedule", "job": job, "change": rng.choice(["preempt", "requeue", "pause", "resume"])},
+            {"kind": "reschedule", "job": job, "change": "priority", "priority": rng.randint(-5, 105)},
+            {"kind": "reschedule", "job": job, "change": "start_at", "start_ms": seen.at_ms + rng.randint(0, 300_000)},
+            {"kind": "reroute", "pool": pool, "job": job},
+            {"kind": "reroute", "pool": pool, "from_pool": other, "at_most": rng.randint(1, 9)},
+            {"kind": rng.choice(["cordon", "uncordon"]), "worker": worker},
+            {"kind": "alert", "text": "look at this"},
+            {"kind": "format", "disk": "all"},
+        ]
+        return Draft(action=rng.choice(wanted), reason="it seemed right")
