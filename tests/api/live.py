@@ -188,6 +188,6 @@ async def _serving(live: Live) -> AsyncIterator[None]:
         listener.bind(("127.0.0.1", 0))
         live.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         settings = ServerSettings("127.0.0.1", 0, live.folder, live.allowed_hosts)
-        app = live.app = create_app(runtime, secret=SECRET, settings=settings)
+        app = live.app = create_app(runtime, secret=SECRET, settings=settings, foresee=RuntimePort(runtime).foresee)
         await stack.enter_async_context(Uvicorn.serving(app, listener))
         yield

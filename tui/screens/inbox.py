@@ -32,9 +32,7 @@ ACTS = (
     Act("inbox.approve", "a", "approve", "approve it as it is", "approve", "agentorch approve ID", False, "success"),
     Act("inbox.edit", "e", "edit", "narrow it, then approve", "approve", "agentorch edit ID", False, "human"),
     Act("inbox.reject", "r", "reject", "reject it with a reason", "approve", "agentorch reject ID", False, "error"),
-    Act(
-        "inbox.what-if", "w", "what-if", "ask the twin as of now; of a scaling, also about another number", look="agent"
-    ),
+    Act("inbox.what-if", "w", "what-if", "ask the twin as of now, or of another number", "", "", False, "agent"),
     Act("inbox.mark", "space", "mark", "mark it for answering several at once", "", "", False, "dim"),
     Act("inbox.approve-marked", "A", "all marked", "approve all that are marked", "approve"),
     Act("inbox.copy", "y", "copy", "copy the command that does the same"),
