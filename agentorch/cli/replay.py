@@ -15,6 +15,7 @@ from agentorch.api.stream import log_as_of
 from agentorch.api.views.fleet import budget_document, pool_document
 from agentorch.api.views.supervision import decision_document, mode_document, proposal_document
 from agentorch.cli.counterfactual import Other, counterfactual
+from agentorch.cli.proof import prove
 from agentorch.cli.verify import ledger_file
 from agentorch.core.facts import Facts
 from agentorch.core.state import State
@@ -33,6 +34,7 @@ def replay(
     at: str | None = None,
     output: Annotated[Literal["table", "json", "jsonl"], Parameter(name=["--output", "-o"])] = "table",
     tui: bool = False,
+    verify: bool = False,
     other: Other | None = None,
 ) -> int:
     """Show the decisions of a ledger and the state they led to, as of the end or of any moment before; or, with
@@ -50,12 +52,16 @@ def replay(
         table, json (one document) or jsonl (one decision a line).
     tui
         Open the terminal UI on it, read-only.
+    verify
+        Prove that every recorded decision comes out again byte for byte, without any model. Exit code 1: not.
     """
     file = ledger_file(ledger)
     if tui:
         from agentorch.cli.replay_tui import show
 
         return show(file)
+    if verify:
+        return prove(file, output)
     if other is not None and other.asked:
         return counterfactual(file, other, output, moment_ms)
     return asyncio.run(_print(file, seq, at, output))

@@ -12,7 +12,7 @@ from agentorch.simulation.plot import BOTTOM, GAP, LEFT, PANEL, RIGHT, TOP, WIDT
 #: (what, colour, width, dashes): colour-blind safe (Okabe and Ito, https://jfly.uni-koeln.de/color/), told apart in
 #: grey by their width and dashes too.
 STYLES: Final = (
-    ("measured", "#999999", 3.0, ""),
+    ("measured", "#bbbbbb", 5.0, ""),
     ("was", "#0072b2", 1.6, ""),
     ("would", "#d55e00", 1.6, "6 3"),
 )
