@@ -132,4 +132,5 @@ def _told(error: Exception) -> str:
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__
-    return describe(error) if root is error else f"{describe(error)} ({describe(root)})"
+    said = describe(error) if root is error else f"{describe(error)} ({describe(root)})"
+    return " ".join(said.split())

@@ -39,7 +39,7 @@ def observed(observation: Observation) -> str:
         whole.pop("guardrails", None)
     shown: dict[str, str] = {}
     for section, rows in list(whole.items()):
-        if isinstance(rows, list) and len(rows) > ROWS_SHOWN:
+        if isinstance(rows, list | tuple) and len(rows) > ROWS_SHOWN:
             shown[section] = f"{ROWS_SHOWN} of {len(rows)}"
             whole[section] = rows[:ROWS_SHOWN]
     shown["workers"] = f"{len(whole['workers'][:ROWS_SHOWN])} of {len(observation.workers)}"

@@ -6,6 +6,7 @@ Needs the extra `llm`; import it through `brain.llm_brain`, which says so.
 
 from __future__ import annotations
 
+import logging
 import ssl
 import time
 from dataclasses import asdict
@@ -27,6 +28,10 @@ RESPONSE_MAX_BYTES: Final = BRAIN_EXCHANGE_MAX_CHARS // 4 * 3
 HEADERS: Final = ("host", "content-type", "content-length", "connection")
 
 
+#: Libraries that log every request: what was exchanged is in the ledger, without the key.
+TALKATIVE: Final = ("httpx2", "httpcore2", "openai")
+
+
 class Wire(Protocol):
     """What a brain's exchanges go through."""
 
@@ -45,6 +50,8 @@ class LiveWire:
 
     def __init__(self, settings: LlmSettings) -> None:
         self._settings = settings
+        for name in TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
         # Loading what is trusted takes many milliseconds: once, and only where there is something to trust.
         self._trusted = ssl.create_default_context() if settings.base_url.startswith("https:") else None
 

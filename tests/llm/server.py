@@ -7,9 +7,11 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Union
 
 LINE_MAX = 64 * 1024
+
+Script = Union["Answer", Callable[[dict[str, Any]], "Answer"]]
 
 
 @dataclass
@@ -29,7 +31,7 @@ class Answer:
 class Server:
     """`answers` are given in order, the last one again and again; `heard` are the requests, headers and bodies."""
 
-    answers: list[Answer | Callable[[dict[str, Any]], Answer]]
+    answers: list[Script]
     url: str = ""
     heard: list[tuple[dict[str, str], dict[str, Any]]] = field(default_factory=list)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -49,7 +51,7 @@ class Server:
                 answer = self.answers[min(len(self.heard), len(self.answers)) - 1]
                 await self._write(writer, answer if isinstance(answer, Answer) else answer(json.loads(body)))
         except (asyncio.IncompleteReadError, ConnectionError):
-            return
+            return  # whoever asked has gone, or was to be left alone
         finally:
             writer.close()
 
@@ -88,7 +90,7 @@ async def _set_within(event: asyncio.Event, seconds: float) -> bool:
 
 
 @asynccontextmanager
-async def answering(*answers: Answer | Callable[[dict[str, Any]], Answer]) -> AsyncIterator[Server]:
+async def answering(*answers: Script) -> AsyncIterator[Server]:
     """A server that is up on entry and gone on exit, whatever hangs there."""
     scripted = Server(list(answers))
     server = await asyncio.start_server(scripted.accept, "127.0.0.1", 0, limit=LINE_MAX)
