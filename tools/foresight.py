@@ -20,7 +20,7 @@ MEASURES: Final = (
 )
 HOW_TO_READ: Final = (
     "each number is [low, middle, high]: 10 %, 50 % and 90 % of the draws are not above it. gain_s is the waiting time "
-    "saved, of all jobs together; a range with zero in it is noise. `after` has what differs from doing nothing"
+    "saved, of all jobs together; a range with zero in it is noise. `changes` are against doing nothing, draw by draw"
 )
 
 
@@ -30,7 +30,7 @@ def compact(outlook: Outlook) -> dict[str, Any]:
         "horizon_s": _rounded(outlook.horizon_s),
         "draws": outlook.draws,
         "do_nothing": _course(outlook.idle),
-        "actions": [_impact(impact, outlook.idle) for impact in outlook.impacts],
+        "actions": [_impact(impact) for impact in outlook.impacts],
         "how_to_read": HOW_TO_READ,
     }
     if outlook.stopped_early:
@@ -40,15 +40,18 @@ def compact(outlook: Outlook) -> dict[str, Any]:
     return told
 
 
-def _impact(impact: Impact, idle: Course) -> dict[str, Any]:
+def _impact(impact: Impact) -> dict[str, Any]:
     if impact.acted is None or not impact.draws:
         return {"unknown": impact.text or "nothing was foreseen"}
-    before, after = _course(idle), _course(impact.acted)
-    changed = {name: after.get(name, [0, 0, 0]) for name in MEASURES if after.get(name) != before.get(name)}
-    told: dict[str, Any] = {"gain_s": _range(impact.gain_s), "after": changed}
+    changes = {name: _range(impact.changed[name]) for name in MEASURES if _changes(impact, name)}
+    told: dict[str, Any] = {"gain_s": _range(impact.gain_s), "changes": changes}
     if impact.text:
         told["note"] = impact.text
     return told
+
+
+def _changes(impact: Impact, measure: str) -> bool:
+    return impact.changed.get(measure, NOTHING) != NOTHING
 
 
 def _course(course: Course) -> dict[str, list[float]]:

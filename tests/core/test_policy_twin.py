@@ -304,6 +304,14 @@ def test_a_draft_lists_what_was_weighed_with_its_numbers() -> None:
     )
 
 
+def test_changes_are_taken_draw_by_draw_where_the_twin_tells_them() -> None:
+    """One of nine draws misses a deadline fewer: by the two courses alone that would not be seen."""
+    late = queued(deadline_in_s=1000.0, remaining_s=900.0)
+    impact = msgspec.structs.replace(saving(-50, 0, 50), changed={"misses": Range(-1, 0, 0)})
+    (draft,) = Told(lambda _: impact).decide(seen(queued=(late,))).drafts
+    assert "0.3 deadlines met" in draft.evidence[-1]
+
+
 def test_the_same_answers_give_the_same_report() -> None:
     observation = seen(pool(**BUSY), pool("other"), queued=(queued(deadline_in_s=10.0),))
     reports = [Told(by_size({}, saving(500, 900, 1200))).decide(observation) for _ in range(2)]

@@ -37,7 +37,11 @@ IDLE = Course(
     pool_waited_s={"gpu": PLOT},
     waits=(Waits("gpu", "batch", Range(0, 1, 2), Range(0, 1, 2)),) * 100,
 )
-ACTED = Course(wait_p95_s=Range(1, 200.5, 5000.0), ended=Range(5, 5, 5), cost_usd_micros=Range(0, 1500000, 2000000))
+CHANGED = {
+    "wait_p95_s": Range(-2000.4, -100.04, -0.23456),
+    "queued": Range(0, 0, 0),
+    "cost_usd_micros": Range(0, 1500000, 2000000),
+}
 
 
 async def preview(drafts: tuple[Draft, ...]) -> list[Verdict]:
@@ -56,7 +60,7 @@ def impact(draft: Draft) -> Impact:
     if draft.action["kind"] != "scale":
         return Impact(text="the job is gone")
     gain = Range(12.3456, 1234.56, 98765.4)
-    return Impact(horizon_s=1800.0, draws=24, idle=IDLE, acted=ACTED, gain_s=gain)
+    return Impact(horizon_s=1800.0, draws=24, idle=IDLE, acted=IDLE, gain_s=gain, changed=CHANGED)
 
 
 def toolbox() -> Toolbox:
@@ -181,7 +185,7 @@ def test_what_the_twin_foresees_is_told_in_few_numbers() -> None:
     assert told["do_nothing"] == {"wait_p95_s": [1.23, 300, 7000], "queued": [1, 2, 3], "ended": [5, 5, 5]}
     assert told["actions"][0] == {
         "gain_s": [12.3, 1230, 98800],
-        "after": {"wait_p95_s": [1, 200, 5000], "queued": [0, 0, 0], "cost_usd_micros": [0, 1500000, 2000000]},
+        "changes": {"wait_p95_s": [-2000, -100, -0.235], "cost_usd_micros": [0, 1500000, 2000000]},
     }
     assert told["actions"][-1] == {"unknown": "the job is gone"}
     assert box.drafts == ()

@@ -144,6 +144,10 @@ def best(worths: list[Worth]) -> Worth | None:
 
 
 def _change(impact: Impact, measure: str) -> float:
+    """Acted less idle, as expected: draw by draw where the twin says that, else of the two courses."""
+    changed = impact.changed.get(measure)
+    if changed is not None:
+        return expected(changed)
     before: Range = getattr(impact.idle, measure, NOTHING)
     after: Range = getattr(impact.acted, measure, NOTHING)
     return expected(after) - expected(before)
