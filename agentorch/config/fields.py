@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from agentorch.config import reservations
 from agentorch.config.brains import BRAIN_NAMES, OPENAI_URL, base_url, temperature
 from agentorch.model import limits
 from agentorch.model.guardrails import ACTION_KINDS, BOUNDS, GuardrailSettings
@@ -203,6 +204,14 @@ POOL: Final[dict[str, Field]] = {
         0, limits.DAY_MS, "10m", "on nodes: how long work goes on on a worker that is to go, before it is moved"
     ),
     "provision_timeout": span(1_000, limits.DAY_MS, "5m", "on nodes: a node that is not there by then has failed"),
+    "lends": flag(False, "whether jobs of other pools may borrow what idles here: see docs/sharing.md"),
+    "reservations": Field(
+        reservations.parse,
+        [],
+        "tables [[pools.NAME.reservations]]: tenant or tier, and workers, or gpus and cpus",
+        reservations.SCHEMA,
+        "room that only a tenant's or a tier's work may take: see docs/sharing.md",
+    ),
 }
 
 TENANT: Final[dict[str, Field]] = {

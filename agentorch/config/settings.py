@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from agentorch.config import reservations
 from agentorch.config.brains import LlmSettings, llm_settings
 from agentorch.config.fields import EXECUTORS, NESTED, PILOT, PLAIN_SECTIONS, POOL, TENANT, Field
 from agentorch.errors import ConfigError
@@ -292,6 +293,7 @@ def _build(values: dict[str, _Value], environ: Mapping[str, str], files: tuple[P
     default = plain["server"]["executor"]
     pools = tuple(_pool(name, reader.section(f"pools.{name}", POOL), values, default) for name in reader.names("pools"))
     tenants = tuple(TenantSpec(name=name, **_tenant(reader, name)) for name in reader.names("tenants"))
+    reservations.check(pools, tenants)
     client = plain["client"]
     llm = llm_settings(reader.section("supervisor.llm", NESTED["supervisor.llm"]), environ)
     return Settings(
@@ -374,6 +376,8 @@ def _pool(name: str, fields: dict[str, Any], values: dict[str, _Value], default_
         power_cap_watts=fields["power_cap_watts"],
         drain_grace_ms=fields["drain_grace"],
         provision_timeout_ms=fields["provision_timeout"],
+        lends=fields["lends"],
+        reservations=fields["reservations"],
     )
 
 

@@ -13,6 +13,11 @@ def constraint_breach(spec: PoolSpec, within: Constraints) -> str:
     """Which constraint keeps a job out of this pool, in words; "" when none does (G9)."""
     if within.pools and spec.name not in within.pools:
         return f"allowed pools are {', '.join(within.pools)}"
+    return place_breach(spec, within)
+
+
+def place_breach(spec: PoolSpec, within: Constraints) -> str:
+    """As `constraint_breach`, whatever pools are allowed by name."""
     if within.regions and spec.region not in within.regions:
         return f"region {spec.region} is not among {', '.join(within.regions)}"
     if spec.spot and not within.spot_ok:

@@ -30,6 +30,8 @@ NEARNESS: dict[Reason, int] = {
 _JOB_CHECKS = tuple((predicate.holds, predicate.code) for predicate in JOB_PREDICATES)
 _POOL_CHECKS = tuple((predicate.holds, predicate.code) for predicate in POOL_PREDICATES)
 _Checks = tuple[tuple[Callable[[Facts, Job, Pool], bool], Reason], ...]
+#: All but whether the job's constraints allow the pool.
+_ROOM_CHECKS = _POOL_CHECKS[1:]
 #: What a start may change; the others say the same of a whole line for as long as a pass takes.
 _CHANGING_CHECKS = tuple(check for check in _POOL_CHECKS if check[1] in (Reason.budget, Reason.power))
 _FIXED_CHECKS = tuple(check for check in _POOL_CHECKS if check not in _CHANGING_CHECKS)
@@ -46,6 +48,11 @@ def job_obstacle(facts: Facts, job: Job, now_ms: int) -> Reason | None:
 def pool_obstacle(facts: Facts, job: Job, pool: Pool) -> Reason | None:
     """The first pool predicate that does not hold."""
     return _first_obstacle(_POOL_CHECKS, facts, job, pool)
+
+
+def room_obstacle(facts: Facts, job: Job, pool: Pool) -> Reason | None:
+    """As `pool_obstacle`, whether the job's constraints allow the pool or not."""
+    return _first_obstacle(_ROOM_CHECKS, facts, job, pool)
 
 
 def _first_obstacle(checks: _Checks, facts: Facts, job: Job, pool: Pool) -> Reason | None:
@@ -167,7 +174,7 @@ class Search:
             return self.find(job)
         nearest = Reason.infeasible
         for pool in pools:
-            answer = _first_obstacle(_CHANGING_CHECKS, self.facts, job, pool) or self._in_pool(job, pool)
+            answer = _first_obstacle(_CHANGING_CHECKS, self.facts, job, pool) or self.in_pool(job, pool)
             if not isinstance(answer, Reason):
                 return answer
             if NEARNESS[answer] > NEARNESS[nearest]:
@@ -182,7 +189,7 @@ class Search:
         for pool in self.pools:
             obstacle = pool_obstacle(self.facts, job, pool)
             if obstacle is None:
-                answer = self._in_pool(job, pool)
+                answer = self.in_pool(job, pool)
                 if not isinstance(answer, Reason):
                     return answer
                 obstacle = answer
@@ -190,7 +197,8 @@ class Search:
                 nearest = obstacle
         return nearest
 
-    def _in_pool(self, job: Job, pool: Pool) -> tuple[Worker, ...] | Reason:
+    def in_pool(self, job: Job, pool: Pool) -> tuple[Worker, ...] | Reason:
+        """As `find`, in one pool, whose predicates the caller has asked."""
         if pool.spec.reservations:  # they say something else to each tenant and tier, and after each start
             return _in_open(self.facts, job, pool, self._open(pool), self.now_ms, self.starts)
         need = (pool.spec.name, job.resources)

@@ -1,7 +1,8 @@
 """One dispatch pass: who starts where, now.
 
 Tiers in order, a waiting lower tier promoted once its patience ends; within a tier the tenant with the least fair
-share; within a tenant the smallest order key. What does not fit is passed over (backfill). So that backfill never
+share; within a tenant the smallest order key. What does not fit is passed over (backfill), and may borrow at last what
+idles in other pools (`core.lending`). So that backfill never
 starves a big job, the first that waited too long gets a worker kept for it, or as many as a gang needs: EASY backfill
 (Lifka, JSSPP 1995), one job per pool.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from heapq import heapify, heappop, heapreplace
 
-from agentorch.core import fairshare, fit, gangs, money
+from agentorch.core import fairshare, fit, gangs, lending, money
 from agentorch.core.facts import Facts
 from agentorch.core.placement import Search, job_obstacle
 from agentorch.core.queue import Line, TenantLines
@@ -35,7 +36,7 @@ def schedule(turn: Turn) -> int:
     """Start what can start, until `DISPATCH_PER_PASS` ranks have. Returns how many jobs; O(log n) in the waiting."""
     turn.queue.wake(turn.now_ms)
     free = any(worker.free_cpu_milli > 0 and fit.takes_work(worker) for worker in turn.facts.workers.values())
-    if not free or not len(turn.queue):
+    if not len(turn.queue) or not (free or turn.facts.borrowed):
         return 0
     return _Pass(turn).run()
 
@@ -89,6 +90,9 @@ class _Pass:
                 heapreplace(ring, entry)
         for lines, line in self.aside:
             lines.offer(line)
+        most = limits.DISPATCH_PER_PASS - self.ranks
+        if most > 0:
+            self.started += lending.lend(self.turn, self.search, [line for _, line in self.aside], start, most)
         return self.started
 
     def try_head(self, lines: TenantLines, line: Line) -> bool:
@@ -142,6 +146,7 @@ def start(turn: Turn, job: Job, workers: tuple[Worker, ...]) -> None:
             price_usd_micros_per_hour=price,
             paid_until_ms=turn.now_ms + reserved_ms,
             charge=fairshare.advance(turn.facts, need, turn.now_ms, gang),
+            borrowed=lending.is_borrowed(spec, job),
         )
     )
 

@@ -67,6 +67,7 @@ def ranks_of(gpus: int, largest: int) -> int:
 def job_spec(job: TraceJob, pools: Sequence[PoolSpec]) -> JobSpec:
     """What the submitter would have asked for. A job whose `vc` names a pool goes there, any other anywhere.
 
+    Where any pool lends, it has leave to borrow.
     Raises ConfigError when no pool is big enough.
     """
     own = tuple(pool for pool in pools if pool.name == job.vc)
@@ -84,7 +85,9 @@ def job_spec(job: TraceJob, pools: Sequence[PoolSpec]) -> JobSpec:
         name=job.id,
         gang=ranks,
         resources=Resources(cpu_milli=each * CPU_MILLI_PER_GPU, gpus=each),
-        constraints=Constraints(pools=tuple(pool.name for pool in own)),
+        constraints=Constraints(
+            pools=tuple(pool.name for pool in own), borrow=bool(own) and any(pool.lends for pool in pools)
+        ),
     )
 
 
@@ -111,6 +114,7 @@ class Driver:
         self.index: dict[str, int] = {}
         self.run = Run(gpus=sum(pool.workers * pool.shape.gpus for pool in pools), ends_s=[0.0] * len(jobs))
         self.waiting = self.busy = self.ended = 0
+        self._freed = False  # something was stopped since the last scheduling pass
         self._news: list[Event] = []
         self._due: list[tuple[int, int, int, int]] = []  # (when, what, which, attempt)
         self._specs = [job_spec(job, pools) for job in jobs]
@@ -142,8 +146,8 @@ class Driver:
             self.take(cmd.Tick())
             if supervisor is not None:
                 supervisor.step(self)
-            while self.take(cmd.Schedule()):
-                pass
+            while self.take(cmd.Schedule()) or self._freed:
+                self._freed = False
             self.flush()
             self.run.moments.append(Moment(trace_time_s(self.now_ms), self.waiting, self.busy))
             yield self.ended
@@ -179,10 +183,14 @@ class Driver:
                 self._submit(at)
             elif what == ENDED and self._is_on(at, attempt):
                 self._report(at, attempt, Cause.completed)
-            elif what == ENDED or self.state.facts.jobs[self.names[at]].state not in WAITING:
+            elif not (what == LOOK and self._is_awaited(at, attempt)):
                 continue
             looked = True
         return looked
+
+    def _is_awaited(self, at: int, attempt: int) -> bool:
+        """Whether the core may do something now that it could not do before: about a job that waits, or an attempt."""
+        return self._is_on(at, attempt) if attempt else self.state.facts.jobs[self.names[at]].state in WAITING
 
     def _is_on(self, at: int, attempt: int) -> bool:
         """Whether that attempt still runs: it may have been stopped."""
@@ -210,11 +218,15 @@ class Driver:
         if order.attempt > 1:
             self.left_s[at] += self.preempt_cost_s
         heappush(self._due, (self.now_ms + self.left_s[at] * limits.SECOND_MS, ENDED, at, order.attempt))
+        if order.job in self.state.facts.borrowed:  # from then on it can be given back
+            oldest_ms = self.now_ms + self.state.facts.settings.preempt_min_run_ms
+            heappush(self._due, (oldest_ms, LOOK, at, order.attempt))
         self.waiting -= 1
         self.busy += self.jobs[at].gpus
 
     def _stop(self, order: Stop) -> None:
         """It saves its work and goes at once; what that and the next start take is the cost of a preemption."""
+        self._freed = True
         at = self.index[order.job]
         started_ms = self.state.facts.jobs[order.job].attempts[-1].ordered_ms
         self.left_s[at] -= (self.now_ms - started_ms) // limits.SECOND_MS

@@ -6,6 +6,7 @@ from agentorch.core import fit
 from agentorch.core.guardrails.case import Case, allow, deny, seconds
 from agentorch.core.guardrails.selection import may_go_to
 from agentorch.core.nodes import failed, group_of
+from agentorch.core.stopping import lost_work_ms
 from agentorch.model import limits
 from agentorch.model.jobs import TIER_RANK, Attempt, Job, JobState, Tier
 from agentorch.model.proposals import Cordon, Note, Reroute, Reschedule
@@ -32,14 +33,6 @@ def tiers(case: Case) -> Note | None:
         less = seconds(lost_work_ms(better, case.now_ms))
         return deny("G8", f"{better.id} frees as much and loses {less} of work; {job.id} loses {seconds(lost_ms)}")
     return allow("G8", f"{seconds(lost_ms)} of work is lost, the least of all that frees as much")
-
-
-def lost_work_ms(job: Job, now_ms: int) -> int:
-    """Run time since its last checkpoint, of this attempt."""
-    attempt = job.attempt
-    if attempt is None or attempt.started_ms is None:
-        return 0
-    return max(0, now_ms - max(attempt.started_ms, job.checkpoint_ms or 0))
 
 
 def _loses_less(case: Case, job: Job, lost_ms: int) -> Job | None:

@@ -1,0 +1,243 @@
+"""Lending between pools: jobs with leave to borrow run in what idles in a pool that lends, until its owners need it.
+
+Owners of a pool are all that may run there in their own right. They go first: a pass looks for borrowers only when it
+has looked for everybody else, and nothing is lent of a pool for as long as somebody who may run there in their own
+right waits for room that borrowers hold. Borrowed attempts are stopped for that owner, and wait again where they
+belong: as few as suffice, those that lose the least work, none before its minimum run time (G8). So an owner waits for
+borrowers no longer than that time and their grace.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+from agentorch.core import fit, reservations
+from agentorch.core.facts import Facts
+from agentorch.core.placement import Search, job_obstacle, pool_obstacle, room_obstacle
+from agentorch.core.queue import Line
+from agentorch.core.reservations import Kept
+from agentorch.core.stopping import lost_work_ms, may_ever_stop, may_stop
+from agentorch.core.turn import Turn
+from agentorch.model.events import JobStopping
+from agentorch.model.fleet import Pool, PoolSpec, Worker
+from agentorch.model.jobs import Cause, Job, JobState, Reason, Resources
+
+#: Owners of one line for which borrowers are stopped in one pass.
+OWNERS_AT_ONCE = 16
+#: Who ordered a stop, where nobody did.
+SCHEDULER = "scheduler"
+
+Start = Callable[[Turn, Job, tuple[Worker, ...]], None]
+
+
+def may_borrow(spec: PoolSpec, job: Job) -> bool:
+    """Whether the job may run in this pool with the leave of both, and not in its own right. One that was sent to a
+    pool stays there, and what could never be given back is never lent to."""
+    within = job.spec.constraints
+    if not (spec.lends and within.borrow and within.pools) or spec.name in within.pools or job.route_pool:
+        return False
+    return may_ever_stop(job) and not fit.place_breach(spec, within)
+
+
+def is_borrowed(spec: PoolSpec, job: Job) -> bool:
+    """Whether an attempt there would have to give way to owners. What is reserved for the job is its own."""
+    return may_borrow(spec, job) and reservations.part_of(spec, job) == reservations.OUTSIDE
+
+
+def lend(turn: Turn, search: Search, lines: Sequence[Line], start: Start, most: int) -> int:
+    """Take back what owners need, then lend what idles. `lines` are all those whose heads found no room, in the order
+    in which they were looked at; at most so many ranks start. Returns how many jobs started."""
+    lenders = [pool for pool in search.pools if pool.spec.lends and not pool.paused]
+    if not lenders:
+        return 0
+    waiting = [line for line in lines if line.head() is not None and _may_start(turn, _head(turn.facts, line))]
+    wanted = {pool.spec.name for pool in lenders if _take_back(turn, pool, waiting)}
+    open_pools = [pool for pool in lenders if pool.spec.name not in wanted]
+    borrowers = deque(line for line in waiting if _head(turn.facts, line).spec.constraints.borrow)
+    started = 0
+    while borrowers and open_pools and most > 0:
+        line = borrowers.popleft()  # in turns, so that nobody's long line takes all of it
+        if line.head() is None:
+            continue
+        job = _head(turn.facts, line)
+        found = _place(search, job, open_pools) if _may_start(turn, job) else None
+        if found is not None:
+            start(turn, job, found)
+            started += 1
+            most -= len(found)
+            borrowers.append(line)
+    return started
+
+
+def _head(facts: Facts, line: Line) -> Job:
+    return facts.jobs[line.heap[0][2]]
+
+
+def _may_start(turn: Turn, job: Job) -> bool:
+    return job_obstacle(turn.facts, job, turn.now_ms) is None
+
+
+def _place(search: Search, job: Job, pools: Sequence[Pool]) -> tuple[Worker, ...] | None:
+    for pool in pools:
+        if may_borrow(pool.spec, job) and room_obstacle(search.facts, job, pool) is None:
+            answer = search.in_pool(job, pool)
+            if not isinstance(answer, Reason):
+                return answer
+    return None
+
+
+# -- taking back
+
+
+def _take_back(turn: Turn, pool: Pool, lines: Sequence[Line]) -> bool:
+    """Stop the borrowers that are in an owner's way; returns whether any owner waits for room that borrowers hold."""
+    facts = turn.facts
+    borrowers = list(borrowers_of(facts, pool.spec.name))
+    if not borrowers:
+        return False
+    room = _Room(turn, pool, borrowers)
+    owners = (line for line in lines if pool_obstacle(facts, _head(facts, line), pool) is None)
+    wanted = False
+    for line in owners:
+        for name in islice(line.in_order(), OWNERS_AT_ONCE):
+            if not room.make(facts.jobs[name]):
+                break
+            wanted = True
+    return wanted
+
+
+class _Room:
+    """What is free on a pool's workers: `soon`, when those that are being stopped have gone; `most`, with no borrower.
+
+    What an owner will have is taken out of both, so that the next one does not count on it.
+    """
+
+    def __init__(self, turn: Turn, pool: Pool, borrowers: Sequence[Job]) -> None:
+        self.turn = turn
+        self.pool = pool
+        self.workers = {name: turn.facts.workers[name] for name in pool.workers}
+        self.soon = {
+            name: (worker.free_cpu_milli, worker.free_memory_bytes, len(worker.free_devices))
+            for name, worker in self.workers.items()
+            if fit.takes_work(worker)
+        }
+        self.most = dict(self.soon)
+        for job in borrowers:
+            self._change(self.most, _holdings(job))
+            if job.state is JobState.stopping:
+                self._change(self.soon, _holdings(job))
+        able = [job for job in borrowers if may_stop(turn.facts, job, turn.now_ms)]
+        self.victims = sorted(able, key=lambda job: _loss(job, turn.now_ms))
+        names = [job.id for job in borrowers]
+        self.kept = Kept(turn.facts, pool, names) if pool.spec.reservations else None
+
+    def make(self, job: Job) -> bool:
+        """See that there will be room for an owner, if there is without the borrowers; returns whether there is."""
+        open_to = self._open_to(job)
+        seats = self._seats(self.soon, job, open_to)
+        if seats is None:
+            seats = self._seats(self.most, job, open_to)
+            if seats is None:
+                return False
+            victims = self._choose(job, open_to)
+            for victim in victims:
+                self._stop(victim)
+            seats = self._seats(self.soon, job, open_to) or seats
+        taken = [(name, job.resources, -1) for name in seats]
+        self._change(self.soon, taken)
+        self._change(self.most, taken)
+        return True
+
+    def _open_to(self, job: Job) -> list[str]:
+        workers = (self.workers[name] for name in self.soon)
+        able = [one for one in workers if one.reserved_for in ("", job.id) and fit.could_fit(one.shape, job.resources)]
+        return [worker.id for worker in (able if self.kept is None else self.kept.open_to(job, able))]
+
+    def _seats(self, free: dict[str, tuple[int, int, int]], job: Job, names: Sequence[str]) -> list[str] | None:
+        """A worker for each rank, or None."""
+        seats: list[str] = []
+        for name in names:
+            seats += [name] * min(fit.times(*free[name], job.resources), job.spec.gang - len(seats))
+            if len(seats) == job.spec.gang:
+                return seats
+        return None
+
+    def _choose(self, job: Job, names: Sequence[str]) -> list[Job]:
+        """The borrowers to stop: of all on one worker that make room those that lose the least, for a gang anywhere.
+
+        Empty when that takes one that has only just started.
+        """
+        places = [[name] for name in names] if job.spec.gang == 1 else [list(names)]
+        found = [chosen for place in places if (chosen := self._enough(job, place))]
+        return min(found, key=self._loss_of, default=[])
+
+    def _loss_of(self, chosen: list[Job]) -> tuple[int, int, int]:
+        losses = [_loss(job, self.turn.now_ms) for job in chosen]
+        return sum(loss[0] for loss in losses), sum(loss[1] for loss in losses), losses[0][2]
+
+    def _enough(self, job: Job, names: Sequence[str]) -> list[Job]:
+        among = frozenset(names)
+        free = {name: self.soon[name] for name in names}
+        chosen: list[Job] = []
+        for victim in self.victims:
+            held = [part for part in _holdings(victim) if part[0] in among]
+            if not held:
+                continue
+            self._change(free, held)
+            chosen.append(victim)
+            if self._seats(free, job, names) is not None:
+                return [one for one in reversed(chosen) if not self._is_spare(free, job, names, one)]
+        return []
+
+    def _is_spare(self, free: dict[str, tuple[int, int, int]], job: Job, names: Sequence[str], victim: Job) -> bool:
+        """Whether there is room without stopping this one too; if so it is left out of `free` from here on."""
+        held = [(name, need, -sign) for name, need, sign in _holdings(victim) if name in free]
+        without = dict(free)
+        self._change(without, held)
+        if self._seats(without, job, names) is None:
+            return False
+        free.update(without)
+        return True
+
+    def _stop(self, job: Job) -> None:
+        self.victims.remove(job)
+        self._change(self.soon, _holdings(job))
+        self.turn.emit(
+            JobStopping(
+                at_ms=self.turn.now_ms,
+                job=job.id,
+                attempt=job.attempts_made,
+                cause=Cause.preempted,
+                grace_ms=job.spec.grace_ms,
+                by=SCHEDULER,
+            )
+        )
+
+    @staticmethod
+    def _change(free: dict[str, tuple[int, int, int]], parts: Sequence[tuple[str, Resources, int]]) -> None:
+        for name, need, sign in parts:
+            if name in free:
+                cpu, memory, gpus = free[name]
+                free[name] = (
+                    cpu + sign * need.cpu_milli,
+                    memory + sign * need.memory_bytes,
+                    gpus + sign * need.gpus,
+                )
+
+
+def _holdings(job: Job) -> list[tuple[str, Resources, int]]:
+    attempt = job.attempts[-1]
+    return [(member.worker, attempt.resources, 1) for member in attempt.members]
+
+
+def _loss(job: Job, now_ms: int) -> tuple[int, int, int]:
+    """Work that a stop loses, which is none where the job saves itself; then what ran least long; then the newest."""
+    lost_ms = lost_work_ms(job, now_ms)
+    return (0 if job.spec.checkpoint is not None else lost_ms, lost_ms, -job.number)
+
+
+def borrowers_of(facts: Facts, pool: str) -> Iterator[Job]:
+    """The jobs that run in the pool and give way to its owners."""
+    return (job for name in facts.borrowed if (job := facts.jobs[name]).attempts[-1].pool == pool)
