@@ -35,9 +35,10 @@ UNKNOWN_MS = 2**62
 def workers_in(
     facts: Facts, job: Job, workers: Iterable[Worker], now_ms: int, starts: Starts
 ) -> tuple[Worker, ...] | Reason:
-    """One of these workers, which have room, for each rank, or why there are none: no capacity, or room kept.
+    """One of these workers for each rank, or why there are none: no capacity, or room kept.
 
-    On the fewest nodes of those that are compared, and the last ranks where they leave the least room.
+    They all have room, and come with the most first. On the fewest nodes of those that are compared, and the last ranks
+    where they leave the least room.
     """
     gang = job.spec.gang
     free = kept = 0
@@ -53,6 +54,7 @@ def workers_in(
             break
     if free < gang:
         return Reason.reserved if free + kept >= gang else Reason.no_capacity
+    seats.sort(key=lambda seat: seat[0].number)  # ties go to the oldest
     packed = pack(seats, gang)
     if not free_port(facts, packed[0][0].node):
         return Reason.no_capacity

@@ -7,7 +7,8 @@ from collections import Counter
 from agentorch.core import reservations
 from agentorch.core.facts import Facts
 from agentorch.core.nodes import room_on
-from agentorch.core.state import State
+from agentorch.core.rooms import Rooms
+from agentorch.core.state import State, homes, paying
 from agentorch.model import limits
 from agentorch.model.fleet import NodeState, Worker, WorkerState
 from agentorch.model.jobs import FINISHED, ON_WORKER, JobState
@@ -22,6 +23,7 @@ def breaches(state: State) -> list[str]:
         *_jobs(facts),
         *_tenants(facts),
         *_queue(state),
+        *_indexes(state),
         *_pools(facts),
         *_gangs(facts),
         *_nodes(facts),
@@ -106,9 +108,23 @@ def _queue(state: State) -> list[str]:
     ]
 
 
+def _indexes(state: State) -> list[str]:
+    """They are what the facts make of them."""
+    facts = state.facts
+    checks = (
+        ("rooms", state.rooms == Rooms(facts.workers.values())),
+        ("homes", state.homes == homes(facts)),
+        ("paying", list(state.paying) == list(paying(facts))),
+    )
+    return [f"the index {name} is not what the facts make of it" for name, holds in checks if not holds]
+
+
 def _pools(facts: Facts) -> list[str]:
     out = []
     for name, pool in facts.pools.items():
+        retiring = sum(1 for worker in pool.workers if facts.workers[worker].state is WorkerState.retiring)
+        if pool.retiring != retiring:
+            out.append(f"pool {name} counts {pool.retiring} retiring workers, there are {retiring}")
         if any(facts.workers[worker].pool != name for worker in pool.workers):
             out.append(f"pool {name} lists a worker of another pool")
     listed = sum(len(pool.workers) for pool in facts.pools.values())

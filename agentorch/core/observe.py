@@ -110,7 +110,7 @@ class _Look:
         self.facts: Facts = state.facts
         self.now_ms = now_ms
         self.demand: Demand = demand(state, now_ms)
-        self.search = Search(self.facts, now_ms)
+        self.search = Search(self.facts, state.rooms, now_ms)
         self.waiting = state.queue.waiting_jobs(limits.OBSERVED_WAITING_SAMPLE)
         self.waits_now: dict[str, list[int]] = {}
         self.reasons: dict[LineKey, Reason] = {}

@@ -8,11 +8,9 @@ from agentorch.core import fit, gangs
 from agentorch.core.facts import Facts
 from agentorch.core.predicates import JOB_PREDICATES, POOL_PREDICATES, Starts, kept_for_other
 from agentorch.core.reservations import Kept
+from agentorch.core.rooms import Rooms
 from agentorch.model.fleet import Pool, Worker
 from agentorch.model.jobs import Job, Reason, Resources
-
-#: Workers with room that are compared for the best fit; the first that many are as good as any.
-COMPARED_WORKERS = 64
 
 #: Nearest to running last: of several pools, the job shows the reason of the one that is nearest.
 NEARNESS: dict[Reason, int] = {
@@ -64,86 +62,45 @@ def _first_obstacle(checks: _Checks, facts: Facts, job: Job, pool: Pool) -> Reas
 
 def workers_in(facts: Facts, job: Job, pool: Pool, now_ms: int) -> tuple[Worker, ...] | Reason:
     """The workers of the pool that the job would get now, one for each rank, or why there are none."""
-    return _in_open(facts, job, pool, open_workers(facts, pool), now_ms, {})
+    rooms = Rooms(facts.workers[name] for name in pool.workers)
+    return _found(facts, rooms, job, pool, now_ms, {})
 
 
-def _in_open(
-    facts: Facts, job: Job, pool: Pool, workers: list[Worker], now_ms: int, starts: Starts
+def _found(
+    facts: Facts, rooms: Rooms, job: Job, pool: Pool, now_ms: int, starts: Starts
 ) -> tuple[Worker, ...] | Reason:
-    """As `workers_in`, among workers that are open: but for what the pool reserves for others."""
+    """As `workers_in`, out of an index of the workers that are open; what the pool reserves for others is left."""
     if not pool.spec.reservations:
-        return _best(facts, job, Roomy(workers, job.resources), now_ms, starts)
-    ours = Kept(facts, pool).open_to(job, (worker for worker in workers if fit.has_room(worker, job.resources)))
-    answer = _best(facts, job, Roomy(ours, job.resources), now_ms, starts)
+        return _best(facts, job, _roomy(facts, rooms, job, pool), now_ms, starts)
+    ours = Kept(facts, pool).open_to(job, _roomy(facts, rooms, job, pool))
+    answer = _best(facts, job, ours, now_ms, starts)
     if answer is Reason.no_capacity:
-        others = _best(facts, job, Roomy(workers, job.resources), now_ms, starts)
+        others = _best(facts, job, _roomy(facts, rooms, job, pool), now_ms, starts)
         return Reason.no_capacity if others is Reason.no_capacity else Reason.reserved
     return answer
 
 
-def open_workers(facts: Facts, pool: Pool) -> list[Worker]:
-    """Workers that take work and have a core, or part of one, left for it."""
-    workers = (facts.workers[name] for name in pool.workers)
-    return [worker for worker in workers if worker.free_cpu_milli > 0 and fit.takes_work(worker)]
-
-
-class Roomy:
-    """Those of some workers that have room for one size of job, in order.
-
-    For as long as nothing is given back: each is looked at once, and again only while it is among those with room.
-    """
-
-    __slots__ = ("found", "need", "rest")
-
-    def __init__(self, workers: Sequence[Worker], need: Resources) -> None:
-        self.need = need
-        self.rest = iter(workers)
-        self.found: list[Worker] = []
-
-    def __iter__(self) -> Iterator[Worker]:
-        need, found = self.need, self.found
-        while found and not fit.has_room(found[0], need):
-            del found[0]
-        for worker in found:
-            if fit.has_room(worker, need):
-                yield worker
-        for worker in self.rest:
-            if fit.has_room(worker, need):
-                found.append(worker)
-                yield worker
+def _roomy(facts: Facts, rooms: Rooms, job: Job, pool: Pool) -> Iterator[Worker]:
+    """Workers of the pool with room: those with the least first, for a gang those with the most."""
+    order = rooms.widest if job.spec.gang > 1 else rooms.tightest
+    found = (facts.workers[name] for name in order(pool.spec.name, job.resources))
+    return (worker for worker in found if fit.has_room(worker, job.resources))
 
 
 def _best(
     facts: Facts, job: Job, workers: Iterable[Worker], now_ms: int, starts: Starts
 ) -> tuple[Worker, ...] | Reason:
+    """Of workers as `_roomy` orders them. A job that is no gang gets the first that keeps no room for another.
+
+    That is the best fit, the worker left with the fewest free GPUs, then cores: it keeps big holes whole.
+    """
     if job.spec.gang > 1:
         return gangs.workers_in(facts, job, workers, now_ms, starts)
-    answer = _best_worker(facts, job, workers, now_ms, starts)
-    return (answer,) if isinstance(answer, Worker) else answer
-
-
-def _best_worker(facts: Facts, job: Job, workers: Iterable[Worker], now_ms: int, starts: Starts) -> Worker | Reason:
-    """The best-fitting of these workers, or why there is none: no capacity, or room kept for another.
-
-    Best fit is the worker left with the fewest free GPUs, then cores: it keeps big holes whole.
-    """
-    best: tuple[int, int] | None = None
-    found: Worker | None = None
     kept = False
-    compared = 0
-    need = job.resources
     for worker in workers:
-        left = (len(worker.free_devices) - need.gpus, worker.free_cpu_milli - need.cpu_milli)
-        if best is None or left < best:
-            if worker.reserved_for and kept_for_other(facts, job, worker, now_ms, starts):
-                kept = True
-                continue
-            best, found = left, worker
-        compared += 1
-        if compared >= COMPARED_WORKERS or best == (0, 0):
-            break
-    if found is not None:
-        return found
+        if not worker.reserved_for or not kept_for_other(facts, job, worker, now_ms, starts):
+            return (worker,)
+        kept = True
     return Reason.reserved if kept else Reason.no_capacity
 
 
@@ -153,17 +110,16 @@ class Search:
     So what a pool has no room for once, it has no room for until the end.
     """
 
-    __slots__ = ("facts", "full", "now_ms", "open", "pools", "roomy", "starts", "workers")
+    __slots__ = ("facts", "full", "now_ms", "open", "pools", "rooms", "starts")
 
-    def __init__(self, facts: Facts, now_ms: int) -> None:
+    def __init__(self, facts: Facts, rooms: Rooms, now_ms: int) -> None:
         self.facts = facts
+        self.rooms = rooms
         self.now_ms = now_ms
         self.pools: Sequence[Pool] = sorted(facts.pools.values(), key=fit.price_rank)
         self.full: dict[tuple[str, Resources], int] = {}  # the fewest ranks for which there is no room
         self.open: dict[object, list[Pool]] = {}
         self.starts: Starts = {}
-        self.workers: dict[str, list[Worker]] = {}  # of a pool, those that took work when it was first asked
-        self.roomy: dict[tuple[str, Resources], Roomy] = {}
 
     def find_for_line(self, job: Job, line: object) -> tuple[Worker, ...] | Reason:
         """As `find`, for the head of a line: the pools that can't take it are found out once a line."""
@@ -200,24 +156,12 @@ class Search:
     def in_pool(self, job: Job, pool: Pool) -> tuple[Worker, ...] | Reason:
         """As `find`, in one pool, whose predicates the caller has asked."""
         if pool.spec.reservations:  # they say something else to each tenant and tier, and after each start
-            return _in_open(self.facts, job, pool, self._open(pool), self.now_ms, self.starts)
+            return _found(self.facts, self.rooms, job, pool, self.now_ms, self.starts)
         need = (pool.spec.name, job.resources)
         fewest = self.full.get(need)
         if fewest is not None and job.spec.gang >= fewest:
             return Reason.no_capacity
-        answer = _best(self.facts, job, self._roomy(pool, need), self.now_ms, self.starts)
+        answer = _found(self.facts, self.rooms, job, pool, self.now_ms, self.starts)
         if answer is Reason.no_capacity:
             self.full[need] = job.spec.gang
         return answer
-
-    def _roomy(self, pool: Pool, need: tuple[str, Resources]) -> Roomy:
-        known = self.roomy.get(need)
-        if known is None:
-            known = self.roomy[need] = Roomy(self._open(pool), need[1])
-        return known
-
-    def _open(self, pool: Pool) -> list[Worker]:
-        name = pool.spec.name
-        if name not in self.workers:
-            self.workers[name] = open_workers(self.facts, pool)
-        return self.workers[name]

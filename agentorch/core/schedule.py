@@ -35,8 +35,7 @@ Turns = tuple[int, float, str, int, Line]
 def schedule(turn: Turn) -> int:
     """Start what can start, until `DISPATCH_PER_PASS` ranks have. Returns how many jobs; O(log n) in the waiting."""
     turn.queue.wake(turn.now_ms)
-    free = any(worker.free_cpu_milli > 0 and fit.takes_work(worker) for worker in turn.facts.workers.values())
-    if not len(turn.queue) or not (free or turn.facts.borrowed):
+    if not len(turn.queue) or not (turn.state.rooms or turn.facts.borrowed):
         return 0
     return _Pass(turn).run()
 
@@ -47,7 +46,7 @@ class _Pass:
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self.facts: Facts = turn.facts
-        self.search = Search(turn.facts, turn.now_ms)
+        self.search = Search(turn.facts, turn.state.rooms, turn.now_ms)
         self.aside: list[tuple[TenantLines, Line]] = []
         self.started = self.ranks = 0
         self.claimed: set[str] = set()  # pools for which a job that goes earlier waits already

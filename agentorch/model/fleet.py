@@ -122,6 +122,7 @@ class Worker(msgspec.Struct, kw_only=True):
     pool: str
     node: str
     shape: Resources
+    number: int = 0  # in which order the pool's workers came
     devices: tuple[str, ...] = ()  # GPUs of this worker, by UUID
     state: WorkerState = WorkerState.up
     node_state: NodeState = NodeState.up  # of its node: it takes nothing new unless that is up
@@ -155,6 +156,7 @@ class Pool(msgspec.Struct, kw_only=True):
     target: int = 0  # workers wanted
     next_worker: int = 0
     workers: list[str] = []
+    retiring: int = 0  # how many of them go when they are empty
     paused: bool = False
     paused_reason: str = ""
     failed_starts: int = 0  # in a row (G12)

@@ -15,7 +15,6 @@ from agentorch.core.turn import Turn
 from agentorch.model import commands as cmd
 from agentorch.model import events as ev
 from agentorch.model import limits
-from agentorch.model.fleet import Pool, WorkerState
 from agentorch.model.jobs import WAITING, Attempt, Cause, Job, JobState
 
 #: A reservation is extended by this much at a time, when this little of it is left.
@@ -34,16 +33,11 @@ def tick(turn: Turn, command: cmd.Tick) -> None:
     _drop_idle_reservations(turn)
     nodes.tick(turn)
     for name, pool in list(turn.facts.pools.items()):
-        if not pool.spec.elastic and _is_unsettled(turn, pool):
+        if not pool.spec.elastic and (pool.retiring or pool.target != len(pool.workers)):
             settle(turn, name)
         if pool.spec.max_workers == 0 and not pool.workers:
             turn.emit(ev.PoolRemoved(at_ms=turn.now_ms, pool=name))
     supervision.tick(turn)
-
-
-def _is_unsettled(turn: Turn, pool: Pool) -> bool:
-    workers = (turn.facts.workers[name] for name in pool.workers)
-    return pool.target != len(pool.workers) or any(worker.state is WorkerState.retiring for worker in workers)
 
 
 def _give_up_waiting(turn: Turn) -> None:
@@ -56,11 +50,11 @@ def _give_up_waiting(turn: Turn) -> None:
 def _pay_on(turn: Turn) -> None:
     """Extend the reservations that run out; what can't be paid for is given its grace and stopped (G7)."""
     facts = turn.facts
-    for name in list(facts.running):
+    for name in list(turn.state.paying):
         job = facts.jobs[name]
         attempt = job.attempts[-1]
-        price = attempt.price_usd_micros_per_hour
-        if not price or job.stop_cause is not None or turn.now_ms < attempt.paid_until_ms - EXTEND_BEFORE_MS:
+        price = attempt.price_usd_micros_per_hour or 0
+        if job.stop_cause is not None or turn.now_ms < attempt.paid_until_ms - EXTEND_BEFORE_MS:
             continue
         if job.spec.max_duration_ms is not None and attempt.paid_until_ms >= _latest_end_ms(job, attempt):
             continue  # its time-out ends it before the money does

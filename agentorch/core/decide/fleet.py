@@ -161,9 +161,12 @@ def settle(turn: Turn, name: str) -> None:
         if found.state is WorkerState.retiring and not found.running:
             turn.emit(ev.WorkerRemoved(at_ms=turn.now_ms, worker=worker))
     up = sum(1 for worker in pool.workers if facts.workers[worker].state is WorkerState.up)
-    for _ in range(pool.target - up):
-        devices = _free_devices(turn, pool)
-        if len(devices) < pool.spec.shape.gpus or len(pool.workers) >= pool.spec.max_workers:
+    if up >= pool.target:
+        return
+    each, devices = pool.spec.shape.gpus, _free_devices(turn, pool)
+    for number in range(pool.target - up):
+        own = tuple(devices[number * each : (number + 1) * each])
+        if len(own) < each or len(pool.workers) >= pool.spec.max_workers:
             break  # a retiring worker still holds the slot or the GPU; the next tick tries again
         turn.emit(
             ev.WorkerAdded(
@@ -172,7 +175,7 @@ def settle(turn: Turn, name: str) -> None:
                 pool=name,
                 node="local",
                 shape=pool.spec.shape,
-                devices=tuple(devices[: pool.spec.shape.gpus]),
+                devices=own,
             )
         )
 

@@ -47,9 +47,9 @@ def started(state: State, event: ev.JobStarted) -> None:
     job.was_preempted = job.backoff = False
     job.started_ms = job.started_ms or event.at_ms
     if event.ranks:
-        _start_gang(facts, job, event)
+        _start_gang(state, job, event)
     else:
-        _take(worker, job, attempt.resources, event.devices)
+        _take(state, worker, job, attempt.resources, event.devices)
     if job.id in facts.reserved:
         unreserve(facts, job.id)
     tenant.queued -= 1
@@ -59,12 +59,15 @@ def started(state: State, event: ev.JobStarted) -> None:
     facts.running[job.id] = None
     if event.borrowed:
         facts.borrowed[job.id] = None
+    if event.price_usd_micros_per_hour:
+        state.paying[job.id] = None
     facts.world_seq = facts.seq + 1
     health.power_taken(facts, event)
     _remember_wait(pool, event.at_ms, event.at_ms - job.queued_ms)
 
 
-def _start_gang(facts: Facts, job: Job, event: ev.JobStarted) -> None:
+def _start_gang(state: State, job: Job, event: ev.JobStarted) -> None:
+    facts = state.facts
     attempt = job.attempts[-1]
     places = (Place(event.worker, event.node, event.devices), *event.ranks)
     attempt.ranks = tuple(
@@ -72,29 +75,31 @@ def _start_gang(facts: Facts, job: Job, event: ev.JobStarted) -> None:
         for place in places
     )
     for place in places:
-        _take(facts.workers[place.worker], job, attempt.resources, place.devices)
+        _take(state, facts.workers[place.worker], job, attempt.resources, place.devices)
     attempt.port = facts.last_port = event.port
     facts.ports.setdefault(attempt.node, []).append(event.port)
 
 
-def _take(worker: Worker, job: Job, held: Resources, devices: tuple[str, ...]) -> None:
+def _take(state: State, worker: Worker, job: Job, held: Resources, devices: tuple[str, ...]) -> None:
     worker.free_cpu_milli -= held.cpu_milli
     worker.free_memory_bytes -= held.memory_bytes
     if devices:
         worker.free_devices = [device for device in worker.free_devices if device not in devices]
     if not worker.running or worker.running[-1] != job.id:  # the ranks of a worker follow each other
         worker.running.append(job.id)
+    state.rooms.update(worker)
 
 
-def _give_back(facts: Facts, worker: Worker, job: Job, devices: tuple[str, ...]) -> None:
+def _give_back(state: State, worker: Worker, job: Job, devices: tuple[str, ...]) -> None:
     held = job.attempts[-1].resources
     worker.free_cpu_milli += held.cpu_milli
     worker.free_memory_bytes += held.memory_bytes
     if devices:
-        free = {*worker.free_devices, *devices}
-        worker.free_devices = [name for name in worker.devices if name in free and name not in facts.device_faults]
+        free, faults = {*worker.free_devices, *devices}, state.facts.device_faults
+        worker.free_devices = [name for name in worker.devices if name in free and name not in faults]
     if job.id in worker.running:
         worker.running.remove(job.id)
+    state.rooms.update(worker)
 
 
 def unreserve(facts: Facts, job: str) -> None:
@@ -167,12 +172,13 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
     fairshare.charge(facts, tenant, event.charge, event.at_ms)
     del facts.running[job.id]
     facts.borrowed.pop(job.id, None)
+    state.paying.pop(job.id, None)
     if event.cause is Cause.lost or (event.cause is Cause.interruption and job.stop_cause is None):
         job.workers_lost += 1
     facts.world_seq = facts.seq + 1
-    worker = _end_gang(facts, job, attempt) if attempt.ranks else facts.workers.get(attempt.worker)
+    worker = _end_gang(state, job, attempt) if attempt.ranks else facts.workers.get(attempt.worker)
     if worker is not None and not attempt.ranks:
-        _give_back(facts, worker, job, attempt.devices)
+        _give_back(state, worker, job, attempt.devices)
     if worker is not None and event.cause in (Cause.lost, Cause.no_capacity):
         if worker.node_state is NodeState.up:  # else its node is why, and no news of the worker or of its pool
             incident = health.failed(facts, worker, event.at_ms)
@@ -183,8 +189,9 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
                 facts.workers[member.worker].failures = 0
 
 
-def _end_gang(facts: Facts, job: Job, attempt: Attempt) -> Worker | None:
+def _end_gang(state: State, job: Job, attempt: Attempt) -> Worker | None:
     """Give back what all ranks held; returns the worker of the one that failed first."""
+    facts = state.facts
     taken = facts.ports[attempt.node]
     taken.remove(attempt.port)
     if not taken:
@@ -192,7 +199,7 @@ def _end_gang(facts: Facts, job: Job, attempt: Attempt) -> Worker | None:
     for rank in attempt.ranks:
         worker = facts.workers.get(rank.worker)
         if worker is not None:
-            _give_back(facts, worker, job, rank.devices)
+            _give_back(state, worker, job, rank.devices)
     return facts.workers.get(attempt.ranks[attempt.failed_rank or 0].worker)
 
 

@@ -65,8 +65,9 @@ def pool_scaled(state: State, event: ev.PoolScaled) -> None:
 def worker_added(state: State, event: ev.WorkerAdded) -> None:
     facts = state.facts
     pool = facts.pools[event.pool]
-    facts.workers[event.worker] = Worker(
+    worker = facts.workers[event.worker] = Worker(
         id=event.worker,
+        number=pool.next_worker,
         pool=event.pool,
         node=event.node,
         shape=event.shape,
@@ -76,6 +77,7 @@ def worker_added(state: State, event: ev.WorkerAdded) -> None:
         free_memory_bytes=event.shape.memory_bytes,
         free_devices=[name for name in event.devices if name not in facts.device_faults],
     )
+    state.rooms.update(worker)
     state.homes.update(dict.fromkeys(event.devices, event.worker))
     pool.workers.append(event.worker)
     pool.next_worker += 1
@@ -88,13 +90,16 @@ def worker_added(state: State, event: ev.WorkerAdded) -> None:
 
 def worker_retired(state: State, event: ev.WorkerRetired) -> None:
     worker = state.facts.workers[event.worker]
+    state.facts.pools[worker.pool].retiring += worker.state is not WorkerState.retiring
     worker.state = WorkerState.retiring
     worker.retired_ms, worker.retire_reason = event.at_ms, event.reason
+    state.rooms.update(worker)
     clear_reservation(state.facts, worker)
 
 
 def worker_removed(state: State, event: ev.WorkerRemoved) -> None:
     worker = state.facts.workers.pop(event.worker)
+    state.rooms.drop(worker)
     clear_reservation(state.facts, worker)
     for device in worker.devices:
         if state.homes.get(device) == worker.id:
@@ -103,6 +108,7 @@ def worker_removed(state: State, event: ev.WorkerRemoved) -> None:
     if pool is not None:
         pool.workers.remove(worker.id)
         pool.room_lost_ms = event.at_ms
+        pool.retiring -= worker.state is WorkerState.retiring
     node = state.facts.nodes.get(worker.node)
     if node is not None and worker.id in node.workers:
         node.workers.remove(worker.id)
@@ -113,7 +119,8 @@ def worker_cordoned(state: State, event: ev.WorkerCordoned) -> None:
     worker = state.facts.workers[event.worker]
     worker.cordoned = event.cordoned
     worker.cordon_reason = event.reason if event.cordoned else ""
-    health.cordoned(state.facts, worker, event)
+    health.cordoned(state, worker, event)
+    state.rooms.update(worker)
     if event.cordoned:
         clear_reservation(state.facts, worker)
     state.facts.world_seq = state.facts.seq + 1

@@ -54,7 +54,7 @@ def device_judged(state: State, event: ev.DeviceJudged) -> None:
         if event.state in _DRAINS and (before is None or before.state not in _DRAINS):
             counters = facts.devices.setdefault(event.device, DeviceCounters(node="", seen_ms=event.at_ms))
             counters.cordons = _kept(facts, counters.cordons, event.at_ms)
-    _free_again(facts, state.home_of(event.device))
+    _free_again(state, state.home_of(event.device))
     facts.world_seq = facts.seq + 1
 
 
@@ -63,10 +63,11 @@ def _kept(facts: Facts, times: list[int], at_ms: int) -> list[int]:
     return [*(one for one in times if one > at_ms - facts.settings.breaker_window_ms), at_ms]
 
 
-def _free_again(facts: Facts, worker: Worker | None) -> None:
+def _free_again(state: State, worker: Worker | None) -> None:
     """What is neither held by an attempt nor out is free."""
     if worker is None:
         return
+    facts = state.facts
     held = {
         device
         for name in worker.running
@@ -75,11 +76,12 @@ def _free_again(facts: Facts, worker: Worker | None) -> None:
         for device in member.devices
     }
     worker.free_devices = [name for name in worker.devices if name not in held and name not in facts.device_faults]
+    state.rooms.update(worker)
 
 
 def device_repaired(state: State, event: ev.DeviceRepaired) -> None:
     _forgive(state.facts, event.device)
-    _free_again(state.facts, state.home_of(event.device))
+    _free_again(state, state.home_of(event.device))
     state.facts.world_seq = state.facts.seq + 1
 
 
@@ -98,6 +100,7 @@ def worker_suspected(state: State, event: ev.WorkerSuspected) -> None:
         worker.suspect_ms = None
     worker.suspect = event.reason
     worker.well_ms = event.at_ms if event.well else None
+    state.rooms.update(worker)
     state.facts.world_seq = state.facts.seq + 1
 
 
@@ -109,17 +112,18 @@ def worker_repaired(state: State, event: ev.WorkerRepaired) -> None:
     worker.cordon_reason = worker.cordoned_by = worker.cordon_sign = worker.suspect = ""
     worker.suspect_ms = worker.well_ms = None
     worker.cordons, worker.failures = [], 0
-    _free_again(state.facts, worker)
+    _free_again(state, worker)
     state.facts.world_seq = state.facts.seq + 1
 
 
-def cordoned(facts: Facts, worker: Worker, event: ev.WorkerCordoned) -> None:
+def cordoned(state: State, worker: Worker, event: ev.WorkerCordoned) -> None:
     """What a cordon, or its end, says about health. Who lifts a cordon of health answers for the devices too."""
+    facts = state.facts
     if not event.cordoned:
         if worker.cordon_sign == Sign.devices and event.by != HEALTH:
             for device in worker.devices:
                 facts.device_faults.pop(device, None)
-            _free_again(facts, worker)
+            _free_again(state, worker)
         worker.failures = 0
     elif event.by == HEALTH and event.sign != Sign.devices:
         worker.cordons = _kept(facts, worker.cordons, event.at_ms)

@@ -30,7 +30,7 @@ def node_seen(state: State, event: ev.NodeSeen) -> None:
         node.unlisted_ms = None
     elif node.unlisted_ms is None:
         node.unlisted_ms = event.at_ms
-    _change_state(facts, node)
+    _change_state(state, node)
     if node.type:
         group = _group(facts, node.executor, node.type)
         group.cpu_milli, group.memory_bytes = node.cpu_milli, node.memory_bytes
@@ -42,18 +42,19 @@ def node_seen(state: State, event: ev.NodeSeen) -> None:
     facts.world_seq = facts.seq + 1
 
 
-def _change_state(facts: Facts, node: Node) -> None:
+def _change_state(state: State, node: Node) -> None:
     """Its workers know: the scheduler looks at them alone."""
     node.state = state_of(node.reported, node.notice_ms, node.released)
     for name in node.workers:
-        worker = facts.workers[name]
+        worker = state.facts.workers[name]
         worker.node_state = node.state
         if node.state is not NodeState.up:
-            clear_reservation(facts, worker)
+            clear_reservation(state.facts, worker)
         if node.state is NodeState.down and worker.state is WorkerState.up:
             worker.state = WorkerState.down
         elif node.state is not NodeState.down and worker.state is WorkerState.down:
             worker.state = WorkerState.up
+        state.rooms.update(worker)
 
 
 def _group(facts: Facts, executor: str, node_type: str) -> NodeGroup:
@@ -101,7 +102,7 @@ def node_released(state: State, event: ev.NodeReleased) -> None:
     facts = state.facts
     node = facts.nodes[event.node]
     node.released, node.released_ms = True, event.at_ms
-    _change_state(facts, node)
+    _change_state(state, node)
     _group(facts, event.executor, event.node_type).wanted = event.nodes
 
 
@@ -113,7 +114,7 @@ def provisioning_failed(state: State, event: ev.ProvisioningFailed) -> None:
     for name in event.kept:
         node = facts.nodes[name]
         node.released = False
-        _change_state(facts, node)
+        _change_state(state, node)
         if group.wanted is not None and node.state is not NodeState.down:
             group.wanted += 1
 

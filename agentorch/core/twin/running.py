@@ -107,7 +107,7 @@ class Run:
         """Whether a pass could start anything: the last one left nobody behind who could, so only what came since."""
         if looked or self.freed:
             return True
-        search = Search(self.state.facts, self.now_ms)
+        search = Search(self.state.facts, self.state.rooms, self.now_ms)
         return any(not isinstance(search.find(job), Reason) for job in self.came)
 
     def _pass(self) -> None:
