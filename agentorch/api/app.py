@@ -12,10 +12,10 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agentorch import __version__
-from agentorch.api import openapi, problems, routes_fleet, routes_jobs, routes_supervisor, routes_system
+from agentorch.api import openapi, problems, routes_fleet, routes_jobs, routes_replay, routes_supervisor, routes_system
 from agentorch.api.guard import Guard, is_loopback
 from agentorch.api.services import Services
-from agentorch.api.settings import ApiSettings, Foresee
+from agentorch.api.settings import ApiSettings, Branch, Foresee
 from agentorch.api.submitting import submit, submit_batch
 from agentorch.config import ServerSettings
 from agentorch.errors import RuntimeStopped
@@ -117,7 +117,7 @@ def _fastapi(services: Services, extra_routes: Sequence[BaseRoute]) -> FastAPI:
     )
     app.state.services = services
     problems.install(app)
-    routers = [module.router for module in (routes_jobs, routes_fleet, routes_supervisor, routes_system)]
+    routers = [module.router for module in (routes_jobs, routes_fleet, routes_supervisor, routes_replay, routes_system)]
     for router in routers:
         app.include_router(router)
     app.state.routes = [route for router in routers for route in router.routes]
@@ -134,12 +134,14 @@ def create_app(
     brain: Callable[[], str] = lambda: "rule",
     loop_lag_s: Callable[[], float] | None = None,
     foresee: Foresee | None = None,
+    branch: Branch | None = None,
     extra_routes: Sequence[BaseRoute] = (),
 ) -> Api:
     """The ASGI application that serves this source.
 
     `secret` signs job tokens: 32 random bytes, kept over restarts, or running jobs lose their voice. `brain` and
-    `loop_lag_s` are asked at each look. `foresee` asks the twin. `extra_routes`: Starlette routes of other rooms.
+    `loop_lag_s` are asked at each look. `foresee` asks the twin. `branch` replays a part of a recording.
+    `extra_routes`: Starlette routes of other rooms.
     """
     own = ApiSettings(
         secret=secret,
@@ -148,5 +150,6 @@ def create_app(
         brain=brain,
         loop_lag_s=loop_lag_s,
         foresee=foresee,
+        branch=branch,
     )
     return Api(source, own, extra_routes)

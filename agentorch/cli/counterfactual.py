@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from agentorch.cli.brains import parse_brain
+from agentorch.cli.branches import PROGRESS
 from agentorch.cli.common import pairs
 from agentorch.cli.other_brain import RECORDED
 from agentorch.cli.output import Printer, note, safe, span
@@ -38,7 +39,7 @@ class Other:
         str | None,
         Parameter(
             help="Ask this brain what it would have done: rules, recorded (what was said then, which is the default "
-            "with --set), or a Python file with a brain in it, which is run."
+            "with --set), openai:MODEL or openai:MODEL@BASE_URL, or a Python file with a brain in it, which is run."
         ),
     ] = None
     settings: Annotated[
@@ -60,6 +61,8 @@ class Other:
     plot: Annotated[Path | None, Parameter(help="Write a picture of both courses over time, an SVG.")] = None
     timeout: Annotated[float, Parameter(help="Longest that the brain may think in one cycle, seconds.")] = 30.0
 
+    progress: Annotated[bool, Parameter(negative="", show=False)] = False
+
     @property
     def asked(self) -> bool:
         return self.brain is not None or bool(self.settings)
@@ -73,7 +76,7 @@ def counterfactual(file: Path, other: Other, output: str, moment_ms: Callable[[s
         raise ConfigError(f"--plot {other.plot}: there is nothing to draw with --no-day")
     if other.timeout <= 0:
         raise ConfigError(f"--timeout must be more than 0, not {other.timeout:g}")
-    document = asyncio.run(compare(file, other, moment_ms, _progress()))
+    document = asyncio.run(compare(file, other, moment_ms, _progress(to_program=other.progress)))
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     if other.plot is not None:
@@ -122,8 +125,10 @@ def _before(recording: Recording, text: str, moment_ms: Callable[[str], int]) ->
     )
 
 
-def _progress() -> Progress:
-    """A line on stderr, for people only."""
+def _progress(*, to_program: bool) -> Progress:
+    """A line on stderr that people see change, or a line each time for a program that asked for it."""
+    if to_program:
+        return lambda done, total: note(f"{PROGRESS} {done} {total}")
     if not sys.stderr.isatty():
         return untold
 

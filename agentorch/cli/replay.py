@@ -59,7 +59,7 @@ def replay(
     if tui:
         from agentorch.cli.replay_tui import show
 
-        return show(file)
+        return show(file, () if other is None or other.brain is None else (other.brain,))
     if verify:
         return prove(file, output)
     if other is not None and other.asked:

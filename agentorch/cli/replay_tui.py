@@ -5,28 +5,30 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
 from agentorch.api.app import create_app
+from agentorch.cli.branches import Branches
 from agentorch.cli.compose import http_server, listening_socket
 from agentorch.config import load
 from agentorch.ledger.sqlite import SqliteLedger
 from agentorch.runtime.recording import Recording
 
 
-def show(file: Path) -> int:
-    """Run the terminal UI on a ledger file. Raises LedgerError when the file can't be trusted."""
+def show(file: Path, brains: Collection[str] = ()) -> int:
+    """Run the terminal UI on a ledger file. `brains` may be asked besides the usual ones. Raises LedgerError when the
+    file can't be trusted."""
     from agentorch.tui.app import run
 
-    with served(file) as url:
+    with served(file, brains) as url:
         return run(url, None, read_only=True)
 
 
 @contextmanager
-def served(file: Path) -> Iterator[str]:
+def served(file: Path, brains: Collection[str] = ()) -> Iterator[str]:
     """The file's read-only server in a thread of its own, because the terminal UI needs the main one; its URL."""
     up: Future[str] = Future()
     loop = asyncio.new_event_loop()
@@ -34,7 +36,7 @@ def served(file: Path) -> Iterator[str]:
 
     def work() -> None:
         try:
-            loop.run_until_complete(_serve(file, up, stop))
+            loop.run_until_complete(_serve(file, brains, up, stop))
         except BaseException as error:  # it is raised where the caller waits
             if up.done():
                 raise
@@ -52,16 +54,18 @@ def served(file: Path) -> Iterator[str]:
         thread.join(timeout=10)
 
 
-async def _serve(file: Path, up: Future[str], stop: asyncio.Event) -> None:
+async def _serve(file: Path, brains: Collection[str], up: Future[str], stop: asyncio.Event) -> None:
     recording = Recording(SqliteLedger(file, read_only=True), str(file))
     await recording.open()
     listener = listening_socket("127.0.0.1", 0)
     settings = load(flags={"server.host": "127.0.0.1"}).server
-    app = create_app(recording, secret=secrets.token_bytes(32), settings=settings)
+    branches = Branches(file, recording.last_seq, brains)
+    app = create_app(recording, secret=secrets.token_bytes(32), settings=settings, branch=branches)
     try:
         async with http_server(app, listener):
             up.set_result(f"http://127.0.0.1:{listener.getsockname()[1]}")
             await stop.wait()
     finally:
+        await branches.aclose()
         await recording.close()
         listener.close()

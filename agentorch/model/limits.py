@@ -67,6 +67,13 @@ ARRIVALS_LOOKED_AT: Final = 256  # newest jobs that stand for all that came sinc
 ARRIVAL_KINDS: Final = 1_000  # the most frequent kinds are kept
 
 # -- twin
+POOL_WAITS_KEPT: Final = 512  # newest queue waits that a pool remembers
+CALIBRATION_LEAST: Final = 20  # scored numbers before a brain's predictions are called bad
+CALIBRATION_KEPT: Final = 200  # scored numbers that count; of more, all count half
+CALIBRATIONS_KEPT: Final = 200  # brains and kinds of action
+CALIBRATION_INSIDE_PERCENT: Final = 50  # of numbers that should be inside 80 % of the time; with fewer it is asked
+SCORE_LATE_PERCENT: Final = 5  # of the horizon: an outcome looked at later tells nothing
+SCORE_WAITED_PERCENT: Final = 25  # of the horizon: an action begun later than that is not what was foreseen
 TWIN_HORIZON_MS: Final = HOUR_MS  # how far ahead it looks, if its budget lasts so far
 TWIN_HORIZON_LEAST_MS: Final = MINUTE_MS
 TWIN_DRAWS: Final = 9  # of nine, the least and the greatest are the ends of 80 %
@@ -171,6 +178,8 @@ EXECUTOR_EVENTS_KEPT: Final = 10_000  # told ends of attempts that an executor k
 ATTEMPT_DIRECTORIES_KEPT: Final = 20_000  # of ended attempts, with their logs, on each machine; newest first
 ATTEMPT_DIRECTORIES_KEPT_MS: Final = 7 * DAY_MS  # and none for longer
 ATTEMPT_DIRECTORY_LEAST_MS: Final = 10 * MINUTE_MS  # but each this long: its end must be heard and written down
+BRANCHES_KEPT: Final = 8  # replays of parts of a recording that its server keeps; each may be megabytes
+BRANCHES_AT_ONCE: Final = 2
 ARCHIVED_ATTEMPTS_KEPT: Final = 10_000  # attempts whose logs outlive their node; the oldest go first
 TELEMETRY_DEVICES: Final = 65_536  # devices whose counters are kept; of more, those without a worker are forgotten
 XIDS_KEPT: Final = 16  # newest error codes of a device that a sample carries

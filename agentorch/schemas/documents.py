@@ -145,6 +145,10 @@ class VerifyDocument(Document):
     events: int
     verdicts_judged_again: int = 0
     verdicts_of_older_rules: int = 0
+    reports_handed_in_again: int = 0
+    proposals_same: int = 0  # byte for byte, hashes and all
+    proposals_not_again: int = 0  # drafts that were no action: recorded cleaned, and denied
+    first_different: int | None = None
     first_bad_seq: int | None = None
     why: str = ""
 

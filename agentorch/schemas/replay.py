@@ -109,12 +109,12 @@ class ReplayDocument(Document):
 class BranchRequest(Request):
     """Replay a part of a ledger file. `seq`: from there to the end. Asked again, it answers with what it has."""
 
-    brain: str = Field(default="", max_length=limits.NAME_MAX_CHARS)  # rules, recorded; "" = rules
+    brain: str = Field(default="rules", max_length=limits.NAME_MAX_CHARS)  # rules, recorded, or what was allowed
     settings: dict[str, str] = Field(default_factory=dict, alias="set", max_length=100)
     seq: Annotated[int, Field(ge=0), INTEGRAL] | None = None
     from_seq: Annotated[int, Field(ge=0), INTEGRAL] | None = Field(default=None, alias="from")
     to_seq: Annotated[int, Field(ge=0), INTEGRAL] | None = Field(default=None, alias="to")
-    wait_s: float = Field(default=30.0, ge=0, le=60)  # answer by then, finished or not
+    wait_s: float = Field(default=20.0, ge=0, le=50)  # answer by then, finished or not
 
 
 class BranchDocument(Document):
