@@ -54,11 +54,8 @@ class SupervisionCalls:
         """What would come of an action, `{"kind": "scale", "pool": "gpu", "workers": 6}`. Nothing is proposed."""
         return await self.wire.ask(ForeseenDocument, "POST", "/v1/foresee", body={"action": action})
 
-    async def branch(
-        self, *, brain: str, settings: dict[str, str], from_seq: int | None, to_seq: int | None, wait_s: float = 1.0
-    ) -> BranchDocument:
-        """Replay a part of a recording with another brain or settings; again with the same until it is not running."""
-        body: dict[str, Any] = {"brain": brain, "set": settings, "from": from_seq, "to": to_seq, "wait_s": wait_s}
+    async def branch(self, body: dict[str, Any], /) -> BranchDocument:
+        """Replay a part of a recording, `{"brain", "set", "from", "to", "wait_s"}`; again until it is not running."""
         return await self.wire.ask(BranchDocument, "POST", "/v1/replay/branch", body=body)
 
     async def decisions(self, cursor: str = "", limit: int = 50) -> DecisionPage:
