@@ -23,8 +23,10 @@ TENANTS = ("research", "search", "ads")
 #: A GPU of the trace is a slot of this many cores here: the processes only wait, as if for a device.
 SLOT_CPUS = 0.05
 SLOTS_PER_WORKER = 4
-#: Dollars per GPU-hour on the cluster's own workers, and on rented ones.
-OWN_USD, RENTED_USD = 1.0, 2.5
+#: Dollars per GPU-hour on the cluster's own workers, and on rented ones: a rented one alone is dear enough to be asked.
+OWN_USD, RENTED_USD = 1.0, 3.0
+#: What it is worth that a job of the trace waits an hour less; here that hour is over in fifteen seconds.
+WAITING_USD = 2.0
 LONGEST_S = 110.0
 #: Lines of the decision log that a short narration leaves out.
 QUIET = ("holds", "hold", "key", "tenant", "guardrails")
@@ -34,6 +36,7 @@ CONFIG = f"""
 mode = "guarded"
 cycle_s = 2
 approval_ttl = "60s"
+waiting_usd_per_hour = {WAITING_USD * SPEED}
 
 [pools.cluster]
 workers = 2

@@ -12,6 +12,8 @@ from agentorch.runtime.source import Verification
 from agentorch.schemas.documents import BudgetDocument, JobDocument
 from agentorch.schemas.supervision import ProposalDocument
 
+SHOWN = 4
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -38,6 +40,7 @@ class Summary:
                 "approvals",
                 f"{outcome['expired']} expired, {outcome['rejected']} rejected, {_approved(self.proposals)} approved",
             ),
+            *(("foreseen", text) for text in _foreseen(self.proposals)),
             *(("spend", _spend(budget)) for budget in self.budgets if budget.spent_usd or budget.blocked_jobs),
             ("ledger", _ledger(report)),
         ]
@@ -55,6 +58,23 @@ def _actions(proposals: list[ProposalDocument]) -> str:
     denied = sum(1 for proposal in proposals if proposal.state == "denied")
     named = f" ({'; '.join(done[:4])}{'; ...' if len(done) > 4 else ''})" if done else ""
     return f"{len(done)} carried out{named}, {denied} denied by guardrails"
+
+
+def _foreseen(proposals: list[ProposalDocument]) -> list[str]:
+    """What the twin said that each would change, the newest first; and how it came out, where that is known by now."""
+    said = []
+    for proposal in proposals:
+        impact, score = proposal.impact, proposal.score
+        if impact is None or impact.acted is None:
+            continue
+        gain = impact.gain_s
+        range_min = f"{gain.mid / 60:.0f} min of waiting saved ({gain.low / 60:.0f} to {gain.high / 60:.0f})"
+        text = f"{proposal.title}: {range_min} within {impact.horizon_s:.0f} s"
+        if score is not None:
+            inside = sum(1 for measure in score.measures if measure.inside)
+            text += f"; of {len(score.measures)} measures {inside} came out as foreseen"
+        said.append(f"{text} ({proposal.state})")
+    return said[:SHOWN]
 
 
 def _ledger(report: Verification) -> str:
