@@ -24,7 +24,7 @@ from agentorch.simulation import reference
 from agentorch.simulation.driver import PREEMPT_COST_S, drive, fixed, one_pool
 from agentorch.simulation.plot import plot as picture
 from agentorch.simulation.run import Report, Run, Tell, summarise
-from agentorch.simulation.supervised import CYCLE_MS, Counts, Supervisor
+from agentorch.simulation.supervised import CYCLE_MS, Counts, Supervisor, no_twin, twin
 from agentorch.simulation.traces import TraceJob, read_trace, shuffled_ties
 
 app: Final = App(name="simulate", help="Run the scheduler on a recorded trace, in virtual time.")
@@ -104,18 +104,22 @@ class Supervision:
     ] = False
     cycle: Annotated[str | None, Parameter(help="Time between its cycles; by default 5s, as a server's.")] = None
 
+    twin: Annotated[
+        bool, Parameter(negative="", help="Let it ask the twin, as on a server; a run then takes very much longer.")
+    ] = False
+
     def supervisor(self, policy: str) -> Supervisor | None:
         """Raises ConfigError."""
         if not self.supervised:
-            if self.cycle is not None:
-                raise ConfigError("--cycle is the supervisor's: add --supervised")
+            if self.cycle is not None or self.twin:
+                raise ConfigError("--cycle and --twin are the supervisor's: add --supervised")
             return None
         if policy != DEFAULT:
             raise ConfigError(f"--supervised: expected --policy {DEFAULT}, not {policy}")
         cycle_ms = CYCLE_MS if self.cycle is None else _duration_ms("--cycle", self.cycle)
         if not SHORTEST_CYCLE_MS <= cycle_ms <= limits.DAY_MS:
             raise ConfigError(f"--cycle {self.cycle}: expected 0.1s to 1d")
-        return Supervisor(cycle_ms=cycle_ms)
+        return Supervisor(cycle_ms=cycle_ms, foresee=twin if self.twin else no_twin)
 
 
 @app.command

@@ -7,6 +7,7 @@ judged, and what guardrails allow is carried out. Nobody answers what they ask, 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -14,13 +15,14 @@ import msgspec
 from agentorch.core.guardrails import preview
 from agentorch.core.policy import RuleBrain
 from agentorch.core.state import State
+from agentorch.core.twin import foresee
 from agentorch.errors import BrainError, Refused
 from agentorch.model import commands as cmd
 from agentorch.model import limits
 from agentorch.model.brain import Brain, BrainContext
 from agentorch.model.observation import DeviceSample, Observation
-from agentorch.model.proposals import BrainReport, Draft, Mode, ProposalState, Verdict
-from agentorch.model.twin import Outlook
+from agentorch.model.proposals import BrainReport, Draft, Mode, ProposalState, Ruling, Verdict
+from agentorch.model.twin import Impact, Outlook
 from agentorch.tools.reports import checked_report
 from agentorch.tools.text import describe
 
@@ -68,7 +70,13 @@ def at_once(work: Coroutine[Any, Any, None]) -> None:
 
 
 def no_twin(state: State, drafts: tuple[Draft, ...], now_ms: int) -> Outlook:
+    """For brains that are to go without."""
     raise Refused("unreachable", "nothing is foreseen here")
+
+
+def twin(state: State, drafts: tuple[Draft, ...], now_ms: int) -> Outlook:
+    """With a server's budget."""
+    return foresee(state, drafts, now_ms, steps=min(limits.TWIN_STEPS, limits.TWIN_QUESTION_STEPS // (1 + len(drafts))))
 
 
 class Supervisor:
@@ -83,7 +91,7 @@ class Supervisor:
         brain: Brain | None = None,
         *,
         cycle_ms: int = CYCLE_MS,
-        foresee: Foresee = no_twin,
+        foresee: Foresee = twin,
         run: Runner = at_once,
         look: Callable[[State, int], tuple[DeviceSample, ...]] | None = None,
     ) -> None:
@@ -95,6 +103,7 @@ class Supervisor:
         self.counts = Counts()
         self._seen_ms = 0  # time of the last cycle
         self._seen_seq = -1  # and `world_seq` then
+        self._impacts: dict[bytes, Impact] = {}  # that it was told of in this cycle
 
     def begin(self, at_ms: int) -> None:
         """The first cycle is due then."""
@@ -115,8 +124,10 @@ class Supervisor:
         """One cycle now. Never raises because of a brain."""
         self._seen_ms, self._seen_seq = driven.now_ms, driven.state.facts.world_seq
         seen = driven.take(cmd.Observe(devices=self.look(driven.state, driven.now_ms)))
+        self._impacts.clear()
         report = await self._decide(driven, seen)
-        for proposal in driven.take(cmd.HandIn(cycle=seen.cycle, report=report)):
+        impacts = self._of_drafts(driven, report.drafts)
+        for proposal in driven.take(cmd.HandIn(cycle=seen.cycle, report=report, impacts=impacts)):
             found = proposal
             if found.state is ProposalState.allowed:
                 found = driven.take(cmd.CarryOut(proposal=found.id))
@@ -135,9 +146,24 @@ class Supervisor:
             return preview(driven.state, drafts, driven.now_ms)
 
         async def foreseen(drafts: tuple[Draft, ...]) -> Outlook:
-            return self.foresee(driven.state, drafts, driven.now_ms)
+            return self._foresee(driven, drafts)
 
         return BrainContext(preview=previewed, foresee=foreseen, timeout_s=BRAIN_TIMEOUT_S)
+
+    def _foresee(self, driven: Driven, drafts: tuple[Draft, ...]) -> Outlook:
+        outlook = self.foresee(driven.state, drafts, driven.now_ms)
+        self._impacts |= {_key(draft): impact for draft, impact in zip(drafts, outlook.impacts, strict=True)}
+        return outlook
+
+    def _of_drafts(self, driven: Driven, drafts: tuple[Draft, ...]) -> tuple[Impact | None, ...]:
+        """What was foreseen of drafts that are handed in, by now at the latest; nothing of what is denied anyway."""
+        verdicts = preview(driven.state, drafts, driven.now_ms)
+        new = [draft for draft, said in zip(drafts, verdicts, strict=True) if said.ruling is not Ruling.deny]
+        new = [draft for draft in new if _key(draft) not in self._impacts]
+        if new:
+            with suppress(Refused):
+                self._foresee(driven, tuple(new))
+        return tuple(self._impacts.get(_key(draft)) for draft in drafts)
 
     def _count(self, state: ProposalState) -> None:
         match state:
@@ -147,6 +173,11 @@ class Supervisor:
                 self.counts.asked += 1
             case ProposalState.denied:
                 self.counts.denied += 1
+
+
+def _key(draft: Draft) -> bytes:
+    """The twin is asked about actions, whatever is said of them."""
+    return msgspec.json.encode(draft.action, order="deterministic")
 
 
 def samples(state: State, now_ms: int) -> tuple[DeviceSample, ...]:

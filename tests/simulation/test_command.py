@@ -134,7 +134,8 @@ def test_a_supervised_run_counts_what_came_of_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--cycle", "5s"), "--cycle is the supervisor's: add --supervised"),
+        (("--cycle", "5s"), "--cycle and --twin are the supervisor's: add --supervised"),
+        (("--twin",), "--cycle and --twin are the supervisor's: add --supervised"),
         (("--supervised", "--cycle", "0s"), "--cycle 0s: expected 0.1s to 1d"),
         (("--supervised", "--cycle", "x"), "--cycle 'x'"),
         (("--supervised", "--policy", "fifo"), "--supervised: expected --policy default, not fifo"),

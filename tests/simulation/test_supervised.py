@@ -24,7 +24,7 @@ from agentorch.model.proposals import BrainReport, Draft, Mode, ProposalState
 from agentorch.runtime.verification import verify
 from agentorch.simulation.driver import Driver
 from agentorch.simulation.recording import drive_into
-from agentorch.simulation.supervised import CYCLE_MS, QUIET_MS, Supervisor, samples
+from agentorch.simulation.supervised import CYCLE_MS, QUIET_MS, Supervisor, no_twin, samples
 from agentorch.simulation.traces import TraceJob
 
 BURST = [TraceJob(f"j{at}", 10 * at, 600, 8) for at in range(12)]
@@ -156,17 +156,28 @@ def test_a_brain_that_waits_for_something_outside_needs_an_event_loop() -> None:
 
 def test_where_only_the_supervisor_can_help_it_is_waited_for() -> None:
     events, driver = recorded([TraceJob("a", 0, 10, 8)], elastic(least=0), Supervisor())
-    assert driver.run.ends_s[0] > 10
+    assert driver.run.ends_s[0] >= 10
     assert any(isinstance(event, PoolScaled) for event in events)
     with pytest.raises(ConfigError, match="1 jobs never start"):
         recorded([TraceJob("a", 0, 10, 8)], elastic(least=0), Supervisor(Says()))
 
 
-def test_nothing_is_foreseen_without_a_twin() -> None:
+def test_the_twin_answers_and_proposals_carry_what_it_said() -> None:
+    _, driver = recorded(BURST, elastic(), Supervisor())
+    found = [one for one in driver.state.facts.proposals.values() if one.state is ProposalState.done]
+    assert found
+    assert all(one.impact is not None and one.impact.draws > 0 for one in found)
+
+
+def test_a_brain_may_be_left_without_a_twin() -> None:
     async def ask() -> None:
-        context = Supervisor()._context(Driver(BURST, elastic(), lambda _: None))
+        context = Supervisor(foresee=no_twin)._context(Driver(BURST, elastic(), lambda _: None))
         with pytest.raises(Refused):
             await context.foresee(())
         assert context.timeout_s * 1000 == 30 * limits.SECOND_MS
 
     asyncio.run(ask())
+    supervisor = Supervisor(foresee=no_twin)
+    _, driver = recorded(BURST, elastic(), supervisor)
+    assert supervisor.counts.actions > 0
+    assert all(one.impact is None for one in driver.state.facts.proposals.values())
