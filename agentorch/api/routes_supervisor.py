@@ -11,7 +11,13 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from agentorch.api.access import Caller, Permission
 from agentorch.api.problems import of_refusal
 from agentorch.api.services import Services, caller_with, services_of
-from agentorch.api.views.supervision import decision_document, foreseen_document, mode_document, proposal_document
+from agentorch.api.views.supervision import (
+    calibration_documents,
+    decision_document,
+    foreseen_document,
+    mode_document,
+    proposal_document,
+)
 from agentorch.core.facts import Facts
 from agentorch.core.guardrails.drafts import read_action
 from agentorch.errors import Refused
@@ -141,6 +147,7 @@ async def list_decisions(
         items=[decision_document(facts, one) for one in found[:limit]],
         next=str(found[limit - 1].cycle) if len(found) > limit else None,
         total=len(facts.decisions),
+        calibration=calibration_documents(facts),
     )
 
 

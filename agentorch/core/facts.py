@@ -13,9 +13,10 @@ from agentorch.model.health import DeviceCounters, DeviceFault
 from agentorch.model.jobs import Job
 from agentorch.model.observation import HistoryPoint, Observation
 from agentorch.model.proposals import BrainReport, Mode, Proposal
+from agentorch.model.twin import Calibration, Watched
 
 #: Raised whenever a guardrail changes what it says. Verdicts carry it; `verify` judges again only its own version.
-RULES_VERSION = 3
+RULES_VERSION = 4
 
 
 class Idempotent(msgspec.Struct, frozen=True, gc=False):
@@ -100,6 +101,11 @@ class Facts(msgspec.Struct, kw_only=True):
     history: list[HistoryPoint] = []
     alerts: list[Alert] = []
     brain_failures: int = 0  # in a row
+    watched: dict[str, Watched] = {}  # proposals being carried out whose impact will be scored
+    calibration: dict[str, Calibration] = {}  # by `brain\0kind of action`
+    dated: dict[str, None] = {}  # live jobs with a deadline
+    late: int = 0  # jobs that ever ended after their deadline
+    preempted: int = 0  # attempts that were ever stopped for others
     ended_by_state: dict[str, int] = {}  # finished jobs ever, by final state
     spent_usd_micros: int = 0
     runs: dict[str, list[int]] = {}  # by kind of work, the one seen least lately first, see core.forecast.memory

@@ -35,6 +35,7 @@ from agentorch.model.observation import (
     WorkerFacts,
 )
 from agentorch.model.proposals import target_of
+from agentorch.model.twin import Calibrated
 
 #: Starts within this time count towards a pool's waits, beside what waits now.
 WAIT_WINDOW_MS = 5 * limits.MINUTE_MS
@@ -67,8 +68,15 @@ def observe(state: State, devices: tuple[DeviceSample, ...], now_ms: int) -> Obs
         running_total=len(facts.running),
         open_targets=tuple(dict.fromkeys(target_of(action) for action in unsettled if action is not None)),
         recent_targets=tuple(dict.fromkeys(one.target for one in facts.acted if one.at_ms > recent_ms)),
+        calibration=calibrated(facts)[-limits.OBSERVED_CALIBRATIONS_MAX :],
         alerted=tuple(one.text for one in facts.alerts if one.by == SUPERVISOR and one.at_ms > now_ms - limits.HOUR_MS),
     )
+
+
+def calibrated(facts: Facts) -> tuple[Calibrated, ...]:
+    """Of every brain and kind of action that was ever scored, the one scored last last."""
+    known = ((key.rsplit("\0", 1), found) for key, found in facts.calibration.items())
+    return tuple(Calibrated(brain, kind, found.scored, found.inside) for (brain, kind), found in known)
 
 
 def pool_facts(state: State, pool: str, now_ms: int) -> PoolFacts:

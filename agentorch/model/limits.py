@@ -116,6 +116,7 @@ OBSERVED_WORKERS_MAX: Final = 200
 OBSERVED_TENANTS_MAX: Final = 100
 OBSERVED_DEVICES_MAX: Final = 256
 OBSERVED_WAITING_SAMPLE: Final = 500  # queued jobs, longest waiting first, that waits are measured on
+OBSERVED_CALIBRATIONS_MAX: Final = 50
 REROUTE_JOBS_MAX: Final = 50
 ALERTS_KEPT: Final = 100
 DRAFT_MAX_BYTES: Final = 16 * 1024  # of one draft's action as JSON; more is no action

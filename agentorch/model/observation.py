@@ -6,6 +6,7 @@ import msgspec
 
 from agentorch.model.guardrails import GuardrailSettings
 from agentorch.model.proposals import Mode
+from agentorch.model.twin import Calibrated
 
 
 class DeviceSample(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -141,6 +142,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     recent_targets: tuple[str, ...] = ()  # targets acted on within their cooldown
     guardrails: GuardrailSettings = GuardrailSettings()  # in force: a brain need not want what they would deny
     alerted: tuple[str, ...] = ()  # texts of the supervisor's own alerts of the last hour
+    calibration: tuple[Calibrated, ...] = ()  # how well what was foreseen came out, the newest kinds last
 
 
 class HistoryPoint(msgspec.Struct, frozen=True, gc=False):

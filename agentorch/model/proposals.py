@@ -90,6 +90,11 @@ def target_of(action: Action) -> str:
             return f"alert:{action.text[:80]}"
 
 
+def calibration_key(brain: str, action: Action) -> str:
+    """Whose predictions are counted together."""
+    return f"{brain}\0{action.__struct_config__.tag}"
+
+
 # -- verdicts
 
 
@@ -106,7 +111,8 @@ class Note(msgspec.Struct, frozen=True):
     """What one rule said. `rule` is a stable id: G1 to G17, or one of these.
 
     `schema`: no action, or fields that do not go together; `target`: nothing there to act on; `mode`; `duplicate`:
-    asked, answered or under way; `pending-cap`: the inbox is full.
+    asked, answered or under way; `pending-cap`: the inbox is full; `calibration`: what was foreseen of such actions of
+    this brain came out otherwise too often.
     """
 
     rule: str

@@ -99,8 +99,28 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     measures: tuple[Measured, ...]
 
 
+class Watched(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """How it stood when an action began whose impact will be scored. Counts are of everything ever."""
+
+    at_ms: int
+    until_ms: int  # the horizon of the impact, counted from here
+    ended: int = 0
+    misses: int = 0
+    cost_usd_micros: int = 0
+    preempted: int = 0
+
+
 class Calibration(msgspec.Struct, frozen=True, gc=False):
     """Of one brain and kind of action: predictions that were scored, and how many lay inside their range."""
 
     scored: int = 0
     inside: int = 0
+
+
+class Calibrated(msgspec.Struct, frozen=True, gc=False):
+    """`Calibration`, with whose it is."""
+
+    brain: str
+    kind: str
+    scored: int
+    inside: int

@@ -32,6 +32,7 @@ _SHOWN = frozenset(
         ev.ActionRefused,
         ev.ActionStarted,
         ev.ActionEnded,
+        ev.ProposalScored,
         ev.ModeChanged,
         ev.AlertRaised,
         ev.PoolScaled,
@@ -122,6 +123,11 @@ def _supervision(event: ev.Event, title_of: Titles) -> _Found | None:
                 "ok" if ok else "failed",
                 name,
             )
+        case ev.ProposalScored(proposal=name, score=score):
+            inside = sum(one.inside for one in score.measures)
+            came = f"{inside} of {len(score.measures)} numbers came out as foreseen"
+            note = came if score.measures else "nobody looked at its horizon"
+            return "system", "scored", _with_note(title_of(name), note), "info", name
         case _:
             return None
 

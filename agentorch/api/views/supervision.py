@@ -9,6 +9,7 @@ import msgspec
 from agentorch.core.facts import Decision, Facts
 from agentorch.core.guardrails import edit_fields, preview
 from agentorch.core.guardrails.describe import before_after, title
+from agentorch.core.observe import calibrated
 from agentorch.core.state import State
 from agentorch.model.observation import HistoryPoint
 from agentorch.model.proposals import (
@@ -34,7 +35,7 @@ from agentorch.schemas.supervision import (
     NoteDocument,
     ProposalDocument,
 )
-from agentorch.schemas.twin import ImpactDocument, ScoreDocument
+from agentorch.schemas.twin import CalibrationDocument, ImpactDocument, ScoreDocument
 
 
 def proposal_document(facts: Facts, proposal: Proposal) -> ProposalDocument:
@@ -159,7 +160,21 @@ def decision_document(facts: Facts, decision: Decision, *, whole: bool = False) 
         observation=observation,
         exchanges=exchanges,
         proposals=[proposal_document(facts, proposal) for proposal in proposals],
+        calibration=_of_decision(facts, proposals),
     )
+
+
+def calibration_documents(facts: Facts) -> list[CalibrationDocument]:
+    """Of every brain and kind of action."""
+    return [
+        CalibrationDocument(brain=one.brain, kind=one.kind, scored=one.scored, inside=one.inside)
+        for one in calibrated(facts)
+    ]
+
+
+def _of_decision(facts: Facts, proposals: list[Proposal]) -> list[CalibrationDocument]:
+    kinds = {(proposal.brain, kind_of(proposal.action)) for proposal in proposals}
+    return [one for one in calibration_documents(facts) if (one.brain, one.kind) in kinds]
 
 
 def mode_document(facts: Facts, brain: str) -> ModeDocument:

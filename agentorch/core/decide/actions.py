@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from agentorch.core.decide import fleet, jobs
+from agentorch.core.decide import fleet, jobs, scoring
 from agentorch.core.decide.approvals import find, is_late, lapse, refuse_settled
 from agentorch.core.decide.proposals import look_again, refuse
 from agentorch.core.demand import standing_workers
@@ -92,7 +92,14 @@ def _ask_after_all(turn: Turn, proposal: Proposal) -> None:
 def _act(turn: Turn, name: str, action: Action) -> None:
     kind, disturbs = disturbance(Case(turn.state, action, turn.now_ms))
     turn.emit(
-        ev.ActionStarted(at_ms=turn.now_ms, proposal=name, action=action, disruption=kind, disturbs=disturbs),
+        ev.ActionStarted(
+            at_ms=turn.now_ms,
+            proposal=name,
+            action=action,
+            disruption=kind,
+            disturbs=disturbs,
+            watched=scoring.begin(turn, turn.facts.proposals[name]),
+        ),
     )
     text = perform(turn, name, action)
     if _is_immediate(action):

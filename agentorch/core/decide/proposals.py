@@ -82,7 +82,7 @@ def _judged(turn: Turn, brain: str, draft: Draft, impact: Impact | None) -> str:
     if action is None:
         return _record(turn, brain, draft, None, malformed(why))
     earlier, judged = earlier_in_cycle(facts, facts.cycle)
-    verdict = ruling(turn.state, action, turn.now_ms, earlier=earlier, judged=judged)
+    verdict = ruling(turn.state, action, turn.now_ms, earlier=earlier, judged=judged, brain=brain)
     if verdict.ruling is Ruling.ask and facts.mode is not Mode.observe:
         _supersede(turn, action)
     return _record(turn, brain, draft, action, verdict, impact)

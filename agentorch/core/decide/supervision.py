@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agentorch.core.decide import actions, approvals, proposals
+from agentorch.core.decide import actions, approvals, proposals, scoring
 from agentorch.core.guardrails.describe import clean
 from agentorch.core.guardrails.protection import is_supervisor
 from agentorch.core.observe import history_point, observation_sha256, observe
@@ -61,13 +61,14 @@ def begin_cycle(turn: Turn, command: cmd.Observe) -> Observation:
 
 
 def tick(turn: Turn) -> None:
-    """Expire, lapse, look again, and follow what is being done."""
+    """Expire, lapse, look again, follow what is being done, and score what was."""
     for name in list(turn.facts.unsettled):
         proposal = turn.facts.proposals[name]
         if proposal.state is ProposalState.acting:
             actions.follow(turn, proposal)
         else:
             approvals.age(turn, proposal)
+    scoring.tick(turn)
 
 
 HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {

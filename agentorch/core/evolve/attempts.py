@@ -18,7 +18,7 @@ from agentorch.model.jobs import Attempt, Cause, Job, JobState, Place, Rank, Res
 #: Ends that say nothing good of the worker; any other shows that it can bring work to its end.
 NOT_ITS_OWN_END = frozenset({Cause.lost, Cause.node_lost, Cause.no_capacity, Cause.interruption, Cause.exec_failed})
 #: Queue waits that a pool remembers, for percentiles.
-WAITS_KEPT = 512
+WAITS_KEPT = limits.POOL_WAITS_KEPT
 
 
 def started(state: State, event: ev.JobStarted) -> None:
@@ -147,6 +147,7 @@ def rank_ended(state: State, event: ev.RankEnded) -> None:
 def stopping(state: State, event: ev.JobStopping) -> None:
     job = state.facts.jobs[event.job]
     job.state = JobState.stopping
+    state.facts.preempted += event.cause in (Cause.preempted, Cause.requeued)
     job.stop_cause, job.stop_by = event.cause, event.by
 
 

@@ -42,6 +42,8 @@ def submitted(state: State, event: ev.JobSubmitted) -> None:
     facts.next_job = event.number + 1
     if event.at_ms >= facts.arrivals_ms + limits.ARRIVALS_EVERY_MS and not state.imagined:
         arrivals.count(facts, event.at_ms)
+    if spec.deadline_ms is not None:
+        facts.dated[job.id] = None
     if spec.max_queue_ms is not None:
         facts.impatient[job.id] = None
     facts.tenants[event.tenant].queued += 1
@@ -89,6 +91,7 @@ def changed(state: State, event: ev.JobChanged) -> None:
         job.priority = event.priority
     if event.deadline_ms is not None:
         job.deadline_ms = event.deadline_ms
+        state.facts.dated[job.id] = None
     if event.not_before_ms is not None:
         job.not_before_ms, job.backoff = event.not_before_ms, False
     if job.state is JobState.queued:
@@ -133,6 +136,9 @@ def ended(state: State, event: ev.JobEnded) -> None:
     job.ended_ms = event.at_ms
     job.stop_by = event.by or job.stop_by
     facts.impatient.pop(job.id, None)
+    if job.deadline_ms is not None:
+        facts.dated.pop(job.id, None)
+        facts.late += job.deadline_ms <= event.at_ms
     facts.tenants[job.tenant].finished += 1
     state_name = str(event.state)
     facts.ended_by_state[state_name] = facts.ended_by_state.get(state_name, 0) + 1

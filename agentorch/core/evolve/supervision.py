@@ -17,7 +17,15 @@ from agentorch.model import events as ev
 from agentorch.model import limits
 from agentorch.model.fleet import Pool
 from agentorch.model.observation import Observation, PoolFacts
-from agentorch.model.proposals import OPEN_STATES, AnswerKind, Proposal, ProposalState, target_of
+from agentorch.model.proposals import (
+    OPEN_STATES,
+    AnswerKind,
+    Proposal,
+    ProposalState,
+    calibration_key,
+    target_of,
+)
+from agentorch.model.twin import Calibration
 
 
 def mode_changed(state: State, event: ev.ModeChanged) -> None:
@@ -172,6 +180,8 @@ def action_started(state: State, event: ev.ActionStarted) -> None:
     proposal = facts.proposals[event.proposal]
     proposal.state = ProposalState.acting
     proposal.started_ms = event.at_ms
+    if event.watched is not None:
+        facts.watched[event.proposal] = event.watched
     facts.acted.append(
         Acted(event.at_ms, event.proposal, target_of(event.action), event.disruption, event.disturbs),
     )
@@ -183,6 +193,25 @@ def action_started(state: State, event: ev.ActionStarted) -> None:
 def action_ended(state: State, event: ev.ActionEnded) -> None:
     into = ProposalState.done if event.ok else ProposalState.failed
     _settle(state, event.proposal, into, event.at_ms, event.outcome)
+
+
+def proposal_scored(state: State, event: ev.ProposalScored) -> None:
+    """Also one that was begun, scored and forgotten counts towards its brain's calibration while it is known."""
+    facts = state.facts
+    facts.watched.pop(event.proposal, None)
+    proposal = facts.proposals.get(event.proposal)
+    if proposal is None or proposal.action is None:
+        return
+    proposal.score = event.score
+    key = calibration_key(proposal.brain, proposal.action)
+    known = facts.calibration.pop(key, Calibration())
+    scored = known.scored + len(event.score.measures)
+    inside = known.inside + sum(one.inside for one in event.score.measures)
+    if scored > limits.CALIBRATION_KEPT:
+        scored, inside = scored // 2, inside // 2
+    facts.calibration[key] = Calibration(scored, inside)  # the last again: the first is the one seen least lately
+    while len(facts.calibration) > limits.CALIBRATIONS_KEPT:
+        del facts.calibration[next(iter(facts.calibration))]
 
 
 HANDLERS: dict[type, Callable[[State, Any], None]] = {
@@ -200,4 +229,5 @@ HANDLERS: dict[type, Callable[[State, Any], None]] = {
     ev.ActionRefused: action_refused,
     ev.ActionStarted: action_started,
     ev.ActionEnded: action_ended,
+    ev.ProposalScored: proposal_scored,
 }

@@ -26,6 +26,7 @@ from agentorch.model.proposals import (
     ProposalState,
     Ruling,
     Verdict,
+    calibration_key,
     target_of,
 )
 
@@ -91,15 +92,23 @@ def judge(
 
 
 def ruling(
-    state: State, action: Action, now_ms: int, *, earlier: tuple[Action, ...], judged: int, asked: int = 0
+    state: State,
+    action: Action,
+    now_ms: int,
+    *,
+    earlier: tuple[Action, ...],
+    judged: int,
+    asked: int = 0,
+    brain: str = "",
 ) -> Verdict:
     """The verdict on a new proposal. `judged`: how many of its cycle were judged before it. `asked`: questions that
-    are not in the inbox yet and count as if they were."""
+    are not in the inbox yet and count as if they were. `brain`: whose it is; "" = nobody's yet."""
     facts = state.facts
     notes = [*judge(state, action, now_ms, earlier=earlier).notes]
     if judged >= limits.PROPOSALS_PER_CYCLE:
         notes.append(deny("G5", f"more than {limits.PROPOSALS_PER_CYCLE} proposals in one cycle"))
     notes.extend(_mode(facts))
+    notes.extend(_calibration(facts, action, brain))
     notes.extend(_inbox(facts, action, now_ms))
     if verdict_of(notes).ruling is Ruling.ask and facts.mode is not Mode.observe:
         notes.extend(_room(facts, action, asked))
@@ -110,6 +119,18 @@ def _mode(facts: Facts) -> list[Note]:
     if facts.mode is Mode.paused:
         return [deny("mode", "the supervisor is paused")]
     return [ask("mode", "in mode approve every action is asked")] if facts.mode is Mode.approve else []
+
+
+def _calibration(facts: Facts, action: Action, brain: str) -> list[Note]:
+    """Where predictions came out otherwise too often, people look at them again."""
+    found = facts.calibration.get(calibration_key(brain, action))
+    if found is None or found.scored < limits.CALIBRATION_LEAST:
+        return []
+    percent = 100 * found.inside // found.scored
+    if percent >= limits.CALIBRATION_INSIDE_PERCENT:
+        return []
+    what = f"of {found.scored} numbers foreseen for such actions of {brain}"
+    return [ask("calibration", f"{what} {percent} % came out within their range, which is to hold 80 %")]
 
 
 def _inbox(facts: Facts, action: Action, now_ms: int) -> list[Note]:
@@ -213,4 +234,4 @@ def rejudge(state: State, event: ProposalJudged | ProposalChanged) -> Verdict:
         before = msgspec.structs.replace(state.facts.proposals[proposal.id])
         return changed_ruling(state, before, event.at_ms)
     earlier, judged = earlier_in_cycle(state.facts, proposal.cycle)
-    return ruling(state, proposal.action, event.at_ms, earlier=earlier, judged=judged)
+    return ruling(state, proposal.action, event.at_ms, earlier=earlier, judged=judged, brain=proposal.brain)

@@ -8,12 +8,12 @@ from typing import NamedTuple
 from agentorch.core.demand import first_pool
 from agentorch.core.facts import Facts
 from agentorch.core.fit import takes_work
-from agentorch.core.money import cost_of
+from agentorch.core.outcomes import ended, misses, spent_usd_micros, watch
 from agentorch.core.queue import LineKey, line_key
 from agentorch.core.state import State
 from agentorch.model import events as ev
 from agentorch.model import limits
-from agentorch.model.jobs import FINISHED, Cause, Job, JobState
+from agentorch.model.jobs import Cause, JobState
 
 #: Starts of so long count towards what a pool's jobs wait at a time, as in observations.
 WAIT_WINDOW_MS = 5 * limits.MINUTE_MS
@@ -57,11 +57,8 @@ class Record:
         self.started: dict[str, int] = {}  # first start of each job here
         self.samples: list[tuple[int, int]] = []  # (time, queued)
         self.use: list[float] = []
-        self.preempted = self.late = 0
         self.lost_s = 0.0
-        self.ended_before = sum(self.facts.ended_by_state.values())
-        self.spent_before = spent(self.facts, begin_ms)
-        self.overdue = {name: None for name, job in self.facts.jobs.items() if _is_overdue(job, begin_ms)}
+        self.before = watch(state, 0, begin_ms)
         self.outcome: Outcome | None = None
 
     def note(self, event: ev.Event) -> None:
@@ -72,13 +69,9 @@ class Record:
             self.started.setdefault(event.job, event.at_ms)
         elif isinstance(event, ev.JobStopping):
             self._stopped(event)
-        elif isinstance(event, ev.JobEnded):
-            job = self.facts.jobs[event.job]
-            self.late += job.id not in self.overdue and _is_overdue(job, event.at_ms)
 
     def _stopped(self, event: ev.JobStopping) -> None:
         job = self.facts.jobs[event.job]
-        self.preempted += event.cause in (Cause.preempted, Cause.requeued)
         attempt = job.attempts[-1]
         if job.spec.checkpoint is None and event.cause is not Cause.cancelled:
             began_ms = attempt.started_ms if attempt.started_ms is not None else event.at_ms
@@ -102,19 +95,17 @@ class Record:
             if key not in pools:
                 pools[key] = first_pool(facts, job)
             self.waits.setdefault((pools[key], job.spec.tier), []).append(Wait(since_ms, inf))
-        live = (job for job in facts.jobs.values() if job.state not in FINISHED)
-        late = sum(1 for job in live if job.id not in self.overdue and _is_overdue(job, now_ms))
         everything = [wait for waits in self.waits.values() for wait in waits]
         p50, p95 = _lengths_s(everything, now_ms)
         self.outcome = Outcome(
             wait_p50_s=p50,
             wait_p95_s=p95,
             queued=len(self.state.queue),
-            ended=sum(facts.ended_by_state.values()) - self.ended_before,
-            misses=self.late + late,
-            cost_usd_micros=spent(facts, now_ms) - self.spent_before,
+            ended=ended(facts) - self.before.ended,
+            misses=misses(facts, now_ms) - self.before.misses,
+            cost_usd_micros=spent_usd_micros(facts, now_ms) - self.before.cost_usd_micros,
             utilization_percent=sum(self.use) / len(self.use) if self.use else 0.0,
-            preempted=self.preempted,
+            preempted=facts.preempted - self.before.preempted,
             lost_s=self.lost_s,
             waits={key: _lengths_s(waits, now_ms) for key, waits in self.waits.items()},
             queue=[queued for _, queued in self.samples],
@@ -153,20 +144,6 @@ def _lengths_s(waits: list[Wait], now_ms: int) -> tuple[float, float]:
         return 0.0, 0.0
     count = len(lengths)
     return lengths[-(-count // 2) - 1] / 1000, lengths[-(-95 * count // 100) - 1] / 1000
-
-
-def _is_overdue(job: Job, now_ms: int) -> bool:
-    return job.deadline_ms is not None and job.deadline_ms <= now_ms
-
-
-def spent(facts: Facts, now_ms: int) -> int:
-    """Spent so far, what runs now included."""
-    running = 0
-    for name in facts.running:
-        attempt = facts.jobs[name].attempts[-1]
-        if attempt.price_usd_micros_per_hour and attempt.started_ms is not None:
-            running += cost_of(attempt.price_usd_micros_per_hour, now_ms - attempt.started_ms) or 0
-    return facts.spent_usd_micros + running
 
 
 def utilization_percent(facts: Facts) -> float:

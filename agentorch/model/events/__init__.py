@@ -66,6 +66,7 @@ from agentorch.model.events.supervision import (
     ProposalChanged,
     ProposalJudged,
     ProposalLapsed,
+    ProposalScored,
     ProposalSuperseded,
 )
 
@@ -125,6 +126,7 @@ Event = (
     | ActionRefused
     | ActionStarted
     | ActionEnded
+    | ProposalScored
 )
 
 EVENT_TYPES: tuple[type[Recorded], ...] = Event.__args__

@@ -6,6 +6,7 @@ from agentorch.model.events.base import Recorded
 from agentorch.model.guardrails import GuardrailSettings
 from agentorch.model.observation import HistoryPoint, Observation
 from agentorch.model.proposals import Action, Answer, BrainReport, Mode, Proposal, Risk, Verdict
+from agentorch.model.twin import Score, Watched
 
 
 class ModeChanged(Recorded, tag="mode-changed", frozen=True, kw_only=True):
@@ -96,9 +97,17 @@ class ActionStarted(Recorded, tag="action-started", frozen=True, kw_only=True):
     action: Action
     disruption: str = ""
     disturbs: tuple[tuple[str, int], ...] = ()
+    watched: Watched | None = None  # how it stood, for the score of its impact; None: it will have none
 
 
 class ActionEnded(Recorded, tag="action-ended", frozen=True, kw_only=True):
     proposal: str
     ok: bool
     outcome: str
+
+
+class ProposalScored(Recorded, tag="proposal-scored", frozen=True, kw_only=True):
+    """The horizon of an action's impact is over: what was foreseen, beside what came of it."""
+
+    proposal: str
+    score: Score
