@@ -25,6 +25,7 @@ from agentorch.tui.widgets.lines import Still
 
 if TYPE_CHECKING:
     from agentorch.schemas.supervision import ProposalDocument
+    from agentorch.tui.dialogs.branch import Asked
 
 GRACE_S: Final = 3.0
 NOTICE_S: Final = 6.0
@@ -197,6 +198,12 @@ class AgentorchApp(Stage):
 
     def open_what_if(self, action: dict[str, Any]) -> None:
         self.call_later(pages.what_if, self.page, action, self._push)
+
+    def ask_branch(self, before: Asked | None = None) -> None:
+        def show(asked: Asked) -> None:
+            self.call_later(pages.branch, self.page, asked, self._push)
+
+        pages.ask_branch(self, before, show)
 
     def open_proposal(self, proposal_id: str) -> None:
         view = self.view()

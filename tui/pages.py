@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentorch.tui.actions import SCREENS, Entry
 from agentorch.tui.screens.page import Page
 from agentorch.tui.spans import plain
 from agentorch.tui.stage import Stage
 from agentorch.tui.view import View
+
+if TYPE_CHECKING:
+    from agentorch.tui.dialogs.branch import Asked
 
 
 def make(screen: str) -> Page:
@@ -69,6 +72,25 @@ async def what_if(on_top: Page | None, action: dict[str, Any], push: Callable[[P
         on_top.ask(action)
     else:
         await push(WhatIf(action))
+
+
+def ask_branch(app: Stage, before: Asked | None, then: Callable[[Asked], None]) -> None:
+    from agentorch.tui.dialogs.branch import Asked, BranchForm
+
+    def typed(asked: Asked | None) -> None:
+        if asked is not None:
+            then(asked)
+
+    app.push_screen(BranchForm(before or Asked(), max(1, app.feed.newest_seq)), typed)
+
+
+async def branch(on_top: Page | None, asked: Asked, push: Callable[[Page], Awaitable[None]]) -> None:
+    from agentorch.tui.screens.branch import Branch
+
+    if isinstance(on_top, Branch):
+        on_top.ask(asked)
+    else:
+        await push(Branch(asked))
 
 
 def select_proposal(page: Page, proposal_id: str) -> None:

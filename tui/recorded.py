@@ -1,7 +1,8 @@
 """A server that answers from a recording: the same interface, no network, a clock that stands still.
 
 The documents of a recording are those of the wire, in one JSON object: `snapshot`, and where they are asked for `at`
-(sequence -> snapshot), `jobs`, `explain`, `logs`, `job_events` (each job -> ...), `decisions` and `foreseen`. What is
+(sequence -> snapshot), `jobs`, `explain`, `logs`, `job_events` (each job -> ...), `decisions`, `foreseen` and
+`branches`. What is
 sent is kept in `sent`, and changes the recording as far as a screen would show it.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 
 from agentorch.errors import ServerRefused, ServerUnreachable
 from agentorch.schemas.documents import ExplainDocument, JobDocument, JobPage, TenantDocument, WorkerDocument
+from agentorch.schemas.replay import BranchDocument
 from agentorch.schemas.supervision import (
     AnswerDocument,
     DecisionDocument,
@@ -42,6 +44,8 @@ class RecordedApi:
         self.timelines: dict[str, list[dict[str, Any]]] = recording.get("job_events", {})
         self.all_decisions = [DecisionDocument.model_validate(one) for one in recording.get("decisions", [])]
         self.foreseen = [ForeseenDocument.model_validate(one) for one in recording.get("foreseen", [])]
+        self.branches = [BranchDocument.model_validate(one) for one in recording.get("branches", [])]
+        self.branched: list[dict[str, Any]] = []
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.gone = ""
         self.refusal: ServerRefused | None = None  # the answer to everything that would change something
@@ -149,6 +153,14 @@ class RecordedApi:
             if one.action == action:
                 return one
         raise ServerRefused(409, "conflict", f"the recording has no answer about {json.dumps(action)}")
+
+    async def branch(self, body: dict[str, Any], /) -> BranchDocument:
+        """The answers of the recording one after the other, the last one for ever. Raises ServerRefused without any."""
+        self._reach()
+        self.branched.append(body)
+        if not self.branches:
+            raise ServerRefused(409, "conflict", "the recording has no branch")
+        return self.branches.pop(0) if len(self.branches) > 1 else self.branches[0]
 
     # -- changing
 

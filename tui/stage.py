@@ -16,6 +16,7 @@ from agentorch.tui.view import View
 
 if TYPE_CHECKING:
     from agentorch.schemas.supervision import ProposalDocument
+    from agentorch.tui.dialogs.branch import Asked
 
 
 class Stage(App[int]):
@@ -52,6 +53,10 @@ class Stage(App[int]):
     @abstractmethod
     def open_what_if(self, action: dict[str, Any]) -> None:
         """What the twin says of an action; on a page that asks already, another question."""
+
+    @abstractmethod
+    def ask_branch(self, before: Asked | None = None) -> None:
+        """Ask the person how to branch the recording, then show what comes of it."""
 
     @abstractmethod
     def go(self, screen: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from agentorch.schemas.documents import JobDocument
 from agentorch.schemas.supervision import DecisionDocument, ForeseenDocument, SnapshotDocument
+from tests.tui.recorded_branch import branches
 from tests.tui.recorded_supervision import decisions, foreseen, log, proposals
 
 NOW = 1_772_808_761.0  # 2026-03-06 14:52:41 UTC
@@ -352,6 +353,7 @@ def recording() -> dict[str, Any]:
         "job_events": {name: timeline() for name in detailed},
         "decisions": decisions(NOW),
         "foreseen": foreseen(NOW),
+        "branches": branches(NOW),
     }
     SnapshotDocument.model_validate(made["snapshot"])
     for job in all_jobs:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agentorch.tui.app import AgentorchApp
-from tests.tui.driving import make_app, settle
+from tests.tui.driving import make_app, recording, settle
 
 #       name, columns, rows, theme, keys pressed
 SHOTS: tuple[tuple[str, int, int, str, str], ...] = (
@@ -34,6 +34,11 @@ SHOTS: tuple[tuple[str, int, int, str, str], ...] = (
     ("what-if-ask", 100, 30, "night", "6 w"),
     ("log", 120, 36, "night", "7"),
     ("decision", 120, 40, "night", "7 enter"),
+    ("replay", 120, 36, "night", "8"),
+    ("branch-ask", 120, 36, "night", "8 b"),
+    ("branch", 150, 44, "night", "8 b enter"),
+    ("branch-mid", 120, 36, "night", "8 b enter n"),
+    ("branch-80", 80, 24, "night", "8 b enter d"),
     ("palette", 120, 36, "night", "2 ctrl+p"),
     ("help", 120, 40, "night", "6 question_mark"),
 )
@@ -51,7 +56,10 @@ def readable(svg: str) -> str:
 
 
 async def take(folder: Path, name: str, size: tuple[int, int], theme: str, keys: str, **options: Any) -> None:
-    app: AgentorchApp = make_app(theme_name=theme, **options)
+    made = recording()
+    if keys.startswith("8"):  # only a ledger file is looked back at
+        made["snapshot"] |= {"read_only": True, "seq": 18_245}
+    app: AgentorchApp = make_app(made, theme_name=theme, **options)
     async with app.run_test(size=size) as pilot:
         await settle(app, pilot)
         for key in keys.split():

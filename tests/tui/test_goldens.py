@@ -76,7 +76,15 @@ VARIANTS = (
     ("empty-inbox", empty_world, "6"),
     ("viewer-inbox", read_only, "6"),
     ("replay", looked_back, "8"),
+    ("branch", looked_back, "8 b enter"),
+    ("branch-ask", looked_back, "8 b"),
 )
+VARIANT_CASES = [
+    pytest.param(name, change, keys, size, id=f"{name}-{size[0]}x{size[1]}")
+    for name, change, keys in VARIANTS
+    for size in SIZES
+    if size != SIZES[2] or name == "branch"
+]
 
 
 def check(app: AgentorchApp, name: str, accept: bool) -> None:
@@ -102,8 +110,7 @@ def test_screen(name: str, keys: str, size: tuple[int, int], accept: bool) -> No
     drive(make_app(), scenario, size)
 
 
-@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize(("name", "change", "keys"), VARIANTS, ids=[name for name, _, _ in VARIANTS])
+@pytest.mark.parametrize(("name", "change", "keys", "size"), VARIANT_CASES)
 def test_states_look_different(name: str, change: Any, keys: str, size: tuple[int, int], accept: bool) -> None:
     made = recording()
     change(made)

@@ -30,6 +30,7 @@ ACTS = (
     Act("replay.step", "right_square_bracket,right", "step", "one event on"),
     Act("replay.decision-back", "left_curly_bracket", "decision back", "to the line of the decision log before"),
     Act("replay.decision", "right_curly_bracket", "decision", "to the next line of the decision log"),
+    Act("replay.branch", "b", "branch", "what another brain or other settings would have made of it", look="agent"),
     Act("replay.play", "space", "play", "go from decision to decision, or stop"),
     Act("replay.start", "home,g", "start", "to the first event", footer=False),
     Act("replay.end", "end,G", "end", "to the newest event", footer=False),
@@ -40,7 +41,10 @@ ACTS = (
 class Replay(Page):
     ACTS = ACTS
     BINDINGS = bindings(ACTS)
-    ABOUT = "Look back: [ ] step by event, { } by decision. All screens show the same moment; actions are off."
+    ABOUT = (
+        "Look back: [ ] step by event, { } by decision. All screens show the same moment; actions are off. b puts the "
+        "recording before another brain."
+    )
     screen_id = "replay"
     can_focus = True
 
@@ -148,6 +152,10 @@ class Replay(Page):
     def do_end(self) -> None:
         if self._seq() is not None:
             self._to(self.stage.feed.newest_seq)
+
+    def do_branch(self) -> None:
+        if self._seq() is not None:
+            self.stage.ask_branch()
 
     def do_play(self) -> None:
         if self._timer is not None:
