@@ -32,6 +32,7 @@ class LlmSettings:
     price_out_usd_micros: int | None = None
     tool_choice: str = "auto"  # auto | required
     name_enums: bool = False  # the tools' schemas list the names that there are
+    tools: tuple[str, ...] = ()  # that the model is offered; empty: all
 
 
 def llm_settings(fields: Mapping[str, Any], environ: Mapping[str, str]) -> LlmSettings:
@@ -56,6 +57,7 @@ def llm_settings(fields: Mapping[str, Any], environ: Mapping[str, str]) -> LlmSe
         price_out_usd_micros=prices[1],
         tool_choice=fields["tool_choice"],
         name_enums=fields["name_enums"],
+        tools=fields["tools"],
     )
 
 

@@ -165,6 +165,13 @@ LLM: Final[dict[str, Field]] = {
     "price_in_usd": micro(parse_usd_micros, None, "dollars", "price of a million tokens in; default: unknown"),
     "price_out_usd": micro(parse_usd_micros, None, "dollars", "price of a million tokens out; default: unknown"),
     "tool_choice": choice(("auto", "required"), "auto", "required: the server makes each reply call a tool"),
+    "tools": Field(
+        _texts,
+        [],
+        "a list of names of tools",
+        {"type": "array", "items": {"type": "string"}},
+        "tools that the model gets, such as propose_alert; default: all. It always gets hold",
+    ),
     "name_enums": flag(False, "list the names that there are in the tools' schemas: for servers that decode by schema"),
 }
 

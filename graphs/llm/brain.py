@@ -19,7 +19,7 @@ from langchain_core.runnables import Runnable
 from agentorch.config.brains import LlmSettings
 from agentorch.errors import BrainError, ConfigError
 from agentorch.graphs.llm.budget import Allowance, Purse, estimate
-from agentorch.graphs.llm.offers import offered, schemas_sha256
+from agentorch.graphs.llm.offers import offered, schemas_sha256, unknown_tools
 from agentorch.graphs.llm.replies import tokens_of
 from agentorch.graphs.llm.talk import Talk
 from agentorch.graphs.llm.tape import Tape
@@ -28,6 +28,7 @@ from agentorch.model.brain import BrainContext
 from agentorch.model.limits import NAME_MAX_CHARS
 from agentorch.model.observation import Observation
 from agentorch.model.proposals import BrainReport
+from agentorch.tools.catalogue import ALL_TOOLS
 from agentorch.tools.text import clean_text, describe
 from agentorch.tools.toolbox import Toolbox
 
@@ -41,8 +42,10 @@ TIME_SHARE: Final = 0.9
 def llm_brain(settings: LlmSettings, *, clock: Callable[[], float] = time.monotonic) -> LLMBrain:
     """A brain on the server that the settings name; nothing is sent yet. `clock`: seconds, for the hour's money.
 
-    Raises ConfigError when the extra `llm` is not installed.
+    Raises ConfigError for tools that there are not, and when the extra `llm` is not installed.
     """
+    if unknown := unknown_tools(settings.tools):
+        raise ConfigError(f"supervisor.llm.tools: there is no {', '.join(unknown)}; there is {', '.join(ALL_TOOLS)}")
     try:
         from agentorch.graphs.llm.wire import LiveWire
     except ModuleNotFoundError as error:
@@ -80,7 +83,7 @@ class LLMBrain:
         """Returns the model's last words."""
         from agentorch.graphs.llm.chat import chat_model
 
-        schemas = offered(observation, names=self._settings.name_enums)
+        schemas = offered(observation, tools=self._settings.tools, names=self._settings.name_enums)
         model, client = chat_model(self._settings, schemas, self._wire.transport(tape, schemas_sha256(schemas)))
         ask = _Asking(model, tape, self._settings, self._purse, self._clock, schemas)
         names = {schema["function"]["name"] for schema in schemas}

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
 
 from agentorch.model.observation import Observation
-from agentorch.tools.catalogue import TOOL_SCHEMAS
+from agentorch.tools.catalogue import ALL_TOOLS, HOLD_TOOL, TOOL_SCHEMAS
 
 #: More names of one kind are not listed: a schema is paid for in each request.
 NAMES_MAX: Final = 64
 
 
-def offered(observation: Observation, *, names: bool) -> list[dict[str, Any]]:
-    """Schemas in the shape of OpenAI's `tools`. With `names`, what names a pool, job, worker or tenant lists those of
-    this observation, so that a server that decodes by schema can't produce another one."""
+def unknown_tools(tools: Collection[str]) -> list[str]:
+    return sorted(set(tools) - ALL_TOOLS.keys())
+
+
+def offered(observation: Observation, *, tools: Collection[str], names: bool) -> list[dict[str, Any]]:
+    """Schemas of these tools, or of all, in the shape of OpenAI's `tools`.
+
+    With `names`, what names a pool, job, worker or tenant lists those of this observation, so that a server that
+    decodes by schema can't produce another one.
+    """
+    wanted = {*tools, HOLD_TOOL} if tools else ALL_TOOLS.keys()
+    schemas = [schema for schema in TOOL_SCHEMAS if schema["function"]["name"] in wanted]
     if not names:
-        return list(TOOL_SCHEMAS)
+        return schemas
     known = _names(observation)
-    return [_with_names(schema, known) for schema in TOOL_SCHEMAS]
+    return [_with_names(schema, known) for schema in schemas]
 
 
 def schemas_sha256(schemas: Sequence[Mapping[str, Any]]) -> str:
