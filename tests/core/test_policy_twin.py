@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from agentorch.core.policy import RuleBrain, Weights
+from agentorch.core.policy import BRAIN_ID, RuleBrain, Weights
 from agentorch.core.policy.brain import CANDIDATES_MOST
 from agentorch.errors import Refused
 from agentorch.model import limits
 from agentorch.model.brain import BrainContext
 from agentorch.model.observation import JobFacts, Observation, TenantFacts, WorkerFacts
 from agentorch.model.proposals import BrainReport, Draft, Note, Ruling, Verdict
-from agentorch.model.twin import Course, Impact, Outlook, Range
+from agentorch.model.twin import Calibrated, Course, Impact, Outlook, Range
 from tests.core.test_policy import BUSY, DOLLAR, pool, queued, seen
 
 Action = dict[str, Any]
@@ -218,6 +218,17 @@ def test_deadlines_met_count_beside_waiting() -> None:
     assert "0.7 deadlines met" in draft.evidence[-1]
     assert draft.alternatives[0].endswith("deadlines missed: 1")
     assert "inside the noise" in Told(lambda _: NOISE).decide(seen(queued=(late,))).hold
+
+
+def test_whoever_was_wrong_before_must_see_a_clearer_gain() -> None:
+    impact = saving(100, 500, 900)
+    for scored, inside, doubt in [(19, 0, ""), (20, 16, ""), (20, 8, "widened 2.0 times"), (20, 0, "widened 4.0 times")]:
+        found = tuple(Calibrated(brain, "scale", scored, inside) for brain in ("other", BRAIN_ID))
+        report = Told(by_size({}, impact)).decide(seen(pool(**BUSY), calibration=found))
+        assert bool(report.drafts) is not bool(doubt)
+        assert doubt in report.hold
+    others = (Calibrated("other", "scale", 20, 0), Calibrated(BRAIN_ID, "reroute", 20, 0))
+    assert Told(by_size({}, impact)).decide(seen(pool(**BUSY), calibration=others)).drafts
 
 
 # -- predictions add, never remove (G14)

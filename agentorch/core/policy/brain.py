@@ -144,6 +144,7 @@ class _Choice:
         self._idle: Course | None = None
         self._horizon_s = 0.0
         self._blind = ""
+        self._calibration = {known.kind: known for known in observation.calibration if known.brain == BRAIN_ID}
 
     def admit(self, problem: Problem, judged: list[tuple[Option, Verdict]]) -> None:
         permitted = [option for option, verdict in judged if verdict.ruling is not Ruling.deny]
@@ -218,7 +219,8 @@ class _Choice:
     def _worth(self, option: Option, asks: bool) -> Worth:
         committed_s = self.observation.guardrails.shrink_after_growth_ms / 1000
         impact = self._impacts[id(option)]
-        return weigh(option, impact, self.weights, doubt=doubt_of(None), committed_s=committed_s, asks=asks)
+        doubt = doubt_of(self._calibration.get(option.kind))
+        return weigh(option, impact, self.weights, doubt=doubt, committed_s=committed_s, asks=asks)
 
     def _by_numbers_alone(
         self, entry: _Weighed, options: list[Option], *, blind: bool = False

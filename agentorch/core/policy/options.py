@@ -35,6 +35,11 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     def target(self) -> str:
         return target_of(self.action)
 
+    @property
+    def kind(self) -> str:
+        """Of action, as calibration goes by it."""
+        return str(self.action.__struct_config__.tag)
+
     def draft(self, evidence: tuple[str, ...] = (), alternatives: tuple[str, ...] = ()) -> Draft:
         return Draft(
             action=msgspec.to_builtins(self.action),

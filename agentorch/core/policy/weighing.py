@@ -11,7 +11,8 @@ import msgspec
 
 from agentorch.core.policy.options import Option
 from agentorch.core.policy.words import dollars, span, spread
-from agentorch.model.twin import NOTHING, Calibration, Impact, Range
+from agentorch.model import limits
+from agentorch.model.twin import NOTHING, Calibrated, Impact, Range
 
 #: Under a minute of waiting saved, of all jobs together, nobody notices; an action costs a share of what G5 lets pass.
 LEAST_GAIN_S: Final = 60.0
@@ -25,8 +26,7 @@ STOP_S: Final = 60.0
 NEARLY: Final = 0.95
 #: What must be asked is worth half: a person looks at it later, or never, and then it was for nothing.
 ASKED: Final = 0.5
-#: A range is to hold eight of ten outcomes. Judged after so many, it is taken to be as much too narrow as it missed.
-SCORED_LEAST: Final = 10
+#: A range is to hold eight of ten outcomes; one that held fewer is taken to be as much too narrow.
 NOMINAL: Final = 0.8
 DOUBT_MOST: Final = 4.0
 
@@ -98,9 +98,9 @@ def expected(value: Range) -> float:
     return 0.3 * value.low + 0.4 * value.mid + 0.3 * value.high
 
 
-def doubt_of(calibration: Calibration | None) -> float:
+def doubt_of(calibration: Calibrated | None) -> float:
     """How much wider ranges must be taken: 1 when enough outcomes lay inside, or when there are too few to tell."""
-    if calibration is None or calibration.scored < SCORED_LEAST:
+    if calibration is None or calibration.scored < limits.CALIBRATION_LEAST:
         return 1.0
     inside = calibration.inside / calibration.scored
     return min(DOUBT_MOST, max(1.0, NOMINAL / max(inside, NOMINAL / DOUBT_MOST)))
