@@ -145,6 +145,15 @@ def test_a_cancel_that_came_too_late_does_not_lie(world: World) -> None:
     assert world.job(job).state is JobState.succeeded
 
 
+@pytest.mark.parametrize("cause", [Cause.oom, Cause.exec_failed, Cause.no_capacity, Cause.lost])
+def test_cancelled_work_is_never_queued_again(world: World, cause: Cause) -> None:
+    job = world.submit(retry=RetryPolicy(on=tuple(RetryOn), attempts=5))
+    world.schedule()
+    world.ask(cmd.CancelJob(job=job, by="key"))
+    world.end(job, cause, 1)
+    assert (world.job(job).state, world.job(job).cause) == (JobState.cancelled, Cause.cancelled)
+
+
 def test_a_stop_repeated_after_a_restart_has_the_same_grace(world: World) -> None:
     world.pool("second")
     plain, saving = world.submit(), world.submit(checkpoint=Checkpoint(grace_ms=45_000))

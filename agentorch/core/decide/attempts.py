@@ -88,11 +88,12 @@ def after(turn: Turn, job: Job, cause: Cause) -> None:
     """Decide what follows an attempt's end: success, another try, or the end."""
     if cause is Cause.completed:
         end(turn, job, JobState.succeeded, cause)
-    elif cause is Cause.cancelled:
-        end(turn, job, JobState.cancelled, cause, job.stop_by)
+    elif Cause.cancelled in (cause, job.stop_cause):
+        # However it ended: whoever cancelled it was told that it is over.
+        end(turn, job, JobState.cancelled, Cause.cancelled, job.stop_by)
     elif job.workers_lost >= turn.facts.settings.poison_workers:
         end(turn, job, JobState.failed, Cause.poison)
-    elif cause in NOT_THE_JOBS_FAULT and job.stop_cause is not Cause.cancelled:
+    elif cause in NOT_THE_JOBS_FAULT:
         turn.emit(ev.JobRequeued(at_ms=turn.now_ms, job=job.id, cause=cause, counts=False))
     elif cause is Cause.no_capacity and job.attempts[-1].started_ms is None:
         _missed(turn, job)
