@@ -18,6 +18,9 @@ from agentorch.model.fleet import NodeState, PoolSpec, TenantSpec
 from agentorch.model.jobs import Cause, JobSpec, JobState, Tier
 from tests.simulated.approvals import Approvals
 
+#: Beside its grace, until what was stopped must be gone: machines are cut off and the runtime is down only so long.
+STOP_SLACK_MS = 240_000
+
 
 class Try(msgspec.Struct):
     number: int
@@ -30,6 +33,7 @@ class Try(msgspec.Struct):
     paid_until_ms: int
     ended: bool = False
     stopping: Cause | None = None
+    gone_by_ms: int | None = None  # true time by which a stop must have ended it
 
 
 class Work(msgspec.Struct):
@@ -67,9 +71,12 @@ class Room(msgspec.Struct):
 class Checker:
     """Feed it every durable row. `broken` is called with each breach; `runs` tells which attempts really run now."""
 
-    def __init__(self, broken: Callable[[str], None], runs: Callable[[], list[str]]) -> None:
+    def __init__(
+        self, broken: Callable[[str], None], runs: Callable[[], list[str]], true_ms: Callable[[], int]
+    ) -> None:
         self.broken = broken
         self.runs = runs
+        self.true_ms = true_ms
         self.hashes: list[bytes] = []
         self.seq = 0
         self.at_ms = 0
@@ -271,7 +278,9 @@ class Checker:
 
     def _stopping(self, event: ev.JobStopping) -> None:
         work = self._work(event.job, event)
-        work.tries[event.attempt].stopping = event.cause
+        one = work.tries[event.attempt]
+        one.stopping = event.cause
+        one.gone_by_ms = one.gone_by_ms or self.true_ms() + event.grace_ms + STOP_SLACK_MS
         if event.cause is Cause.preempted and (not work.spec.preemptible or work.spec.tier is Tier.realtime):
             self.broken(f"{event.job} is preempted, which may not be")
 
@@ -335,6 +344,14 @@ class Checker:
             job, number, _ = parse_attempt_id(other)
             if job == spec.job and (number != spec.number or other == spec.id):
                 self.broken(f"{spec.id} begins to run while {other} runs")
+
+    def look_around(self) -> None:
+        """What should be over by now. Called now and then."""
+        now_ms = self.true_ms()
+        for work in self.jobs.values():
+            one = work.live
+            if one is not None and one.gone_by_ms is not None and now_ms > one.gone_by_ms:
+                self.broken(f"{work.id}.{one.number} was told to stop ({one.stopping}) and is still there")
 
     def is_stopped(self, attempt: str) -> None:
         """Somebody tells a machine to stop an attempt."""

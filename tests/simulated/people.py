@@ -68,6 +68,7 @@ class Client:
         rng, by = self.rng, self.name
         wanted: list[Any] = [
             cmd.CancelJob(job=job, by=by),
+            cmd.CancelJob(job=job, by=by),
             cmd.PatchJob(job=job, by=by, priority=rng.randint(0, 100)),
             cmd.PatchJob(job=job, by=by, hold=rng.random() < 0.4),
             cmd.PatchJob(job=job, by=by, pool=rng.choice(["", "cpu", "paid"])),

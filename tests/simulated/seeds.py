@@ -29,7 +29,7 @@ TROUBLE_S = 300.0
 QUIET_S = 4 * 3600.0
 #: Lives are short here: snapshots are written more often, so that starts from one happen too, and the twin looks less
 #: far ahead, because what it says is not what is tested.
-LIMITS = {"SNAPSHOT_EVERY_EVENTS": 400, "TWIN_STEPS": 40, "TWIN_QUESTION_STEPS": 80}
+LIMITS = {"SNAPSHOT_EVERY_EVENTS": 60, "TWIN_STEPS": 40, "TWIN_QUESTION_STEPS": 80}
 
 
 class Told(msgspec.Struct, kw_only=True):
@@ -135,6 +135,7 @@ async def _quiet(world: World) -> None:
             cloud.driver.trust(node.id)
     until_s = asyncio.get_running_loop().time() + QUIET_S
     while not await _is_over(world):
+        world.checker.look_around()
         if asyncio.get_running_loop().time() > until_s:
             left = [work.id for work in world.checker.jobs.values() if work.over is None]
             world.fail(

@@ -98,14 +98,14 @@ def script(chance: Chance) -> Script:
 
     def plan(spec: AttemptSpec) -> Plan:
         rng = chance.stream(f"attempt/{spec.id}")
-        run_ms = round(min(200_000.0, rng.lognormvariate(9.8, 1.0)))
+        run_ms = 900_000 if rng.random() < 0.04 else round(min(200_000.0, rng.lognormvariate(9.8, 1.0)))
         way = rng.random()
         heeds = rng.random() < 0.8
         if way < 0.02:
             return Plan(exec_error="no such program")
-        if way < 0.06:
+        if way < 0.08:
             return Plan(run_ms=run_ms, exit_code=1, heeds_stop=heeds)
-        if way < 0.09:
+        if way < 0.15:
             return Plan(run_ms=run_ms, exit_code=None, signal=9, cause=Cause.oom, heeds_stop=heeds)
         return Plan(run_ms=run_ms, heeds_stop=heeds)
 

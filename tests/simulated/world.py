@@ -37,10 +37,11 @@ from tests.simulated.brains import WildBrain
 from tests.simulated.checker import Checker
 from tests.simulated.telemetry import Samples
 
+encode_one = msgspec.msgpack.Encoder().encode
 STORY_LINES = 4_000
 #: Commits that carry one of these are where a crash hurts most.
 TENDER = (b'"job-submitted"', b'"job-started"', b'"job-stopping"', b'"approval-answered"', b'"action-started"')
-BAD_WEATHER = Weather(latency_ms=(1, 400), unsent=0.01, unheard=0.01, twice=0.1, late_ms=2_000)
+BAD_WEATHER = Weather(latency_ms=(1, 300), stuck=0.03, unsent=0.01, unheard=0.01, twice=0.1, late_ms=2_000)
 
 
 class Breach(AssertionError):
@@ -52,7 +53,7 @@ class Faults(msgspec.Struct):
 
     crash_at_step: float = 0.0006  # per step of a commit
     crash_at_tender_step: float = 0.004
-    crash_at_message: float = 0.0008
+    crash_at_message: float = 0.003
     sync_error: float = 0.0008
     slow: float = 0.01  # a commit that takes seconds
 
@@ -70,7 +71,7 @@ class World:
         self.commits = 0
         self.kinds: dict[str, int] = {}
         self.crashes: dict[str, int] = {}
-        self.checker = Checker(self.fail, self.really_running)
+        self.checker = Checker(self.fail, self.really_running, self.clock.true_ms)
         self.shadow = State()  # the fold of what is durable
         self.disk = Disk()
         self.disk.step, self.disk.synced, self.disk.recovered = self._at_step, self._durable, self._recovered
@@ -179,7 +180,7 @@ class World:
             await self._die_here("message")
 
     async def _die_here(self, where: str) -> None:
-        self.die(self._crash_chance.choice(["killed", "killed", "power"]), where)
+        self.die(self._crash_chance.choice(["killed", "power"]), where)
         await asyncio.Event().wait()  # whoever got here gets no further
 
     def die(self, how: str, where: str) -> None:
@@ -293,4 +294,6 @@ def _difference(live: State, fold: State) -> str:
                 odd = [key for key in mine if mine[key] != other[key]]
                 return f"{name}: {[(key, mine[key], other[key]) for key in odd[:2]]}"[:600]
             return f"{name}: {mine!r} and {other!r}"[:600]
-    return "only the order of keys"
+        if encode_one(mine) != encode_one(other):
+            return f"the order in {name}: {mine!r} and {other!r}"[:900]
+    return "nothing that can be seen"

@@ -23,6 +23,7 @@ from agentorch.ledger.contract import LedgerInfo
 from agentorch.ledger.memory import MemoryLedger
 from agentorch.model.events import Event
 
+BLOCK_BYTES: Final = 64  # far less than a real one, so that even short commits have several
 _LENGTH: Final = struct.Struct(">I")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Row).decode
@@ -70,14 +71,15 @@ class Disk:
         self.synced_bytes = len(self.content)
 
     def lose_power(self, chance: random.Random) -> int:
-        """What was not synced is there up to some byte, or was never written where it should be; the number lost."""
-        tail = len(self.content) - self.synced_bytes
-        if tail:
-            kept = chance.randint(0, tail)
-            if chance.random() < 0.3:  # the blocks were taken, and what they should hold never came
-                self.content[self.synced_bytes + kept :] = bytes(tail - kept)
-            else:
-                del self.content[self.synced_bytes + kept :]
+        """Of what was not synced any block may be there, be empty, or be missing with all that follows; returns how
+        many bytes were in doubt."""
+        start = self.synced_bytes
+        tail = len(self.content) - start
+        del self.content[start + chance.randint(0, tail) if chance.random() < 0.5 else len(self.content) :]
+        for at in range(start, len(self.content), BLOCK_BYTES):
+            if chance.random() < 0.2:
+                block = self.content[at : at + BLOCK_BYTES]
+                self.content[at : at + BLOCK_BYTES] = bytes(len(block))
         self.sync()
         return tail
 

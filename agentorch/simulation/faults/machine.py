@@ -27,6 +27,7 @@ class Weather(msgspec.Struct, kw_only=True):
     """How bad it is: chances per message, and how long things take. All zero: a network without faults."""
 
     latency_ms: tuple[int, int] = (0, 0)  # shortest and longest
+    stuck: float = 0.0  # it takes fifty times as long
     unsent: float = 0.0  # the message never left, and the sender hears of it
     unheard: float = 0.0  # it was done, and the answer got lost
     twice: float = 0.0  # the end of an attempt is told once more, later
@@ -41,7 +42,7 @@ class Machine:
     """What outlives the runtime: a machine, the way to it, and the messages that are on it.
 
     `launched` hears of each attempt that begins to run, and `stopping` of each that is told to stop, as it happens.
-    `passing` is awaited before something is said and after it was answered: who says it may die there.
+    `passing` is awaited while something is on its way, and after it was answered: who says it may die there.
     """
 
     def __init__(
@@ -112,7 +113,8 @@ class Machine:
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         async def travel() -> None:
-            await asyncio.sleep(self.chance.randint(*self.weather.latency_ms) / 1000)
+            stuck = self.chance.random() < self.weather.stuck
+            await asyncio.sleep(self.chance.randint(*self.weather.latency_ms) * (50 if stuck else 1) / 1000)
             try:
                 if self.cut:
                     raise NodeUnreachable("the machine does not answer")
@@ -197,8 +199,9 @@ class SimulatedExecutor:
         weather, chance = self.machine.weather, self.machine.chance
         if chance.random() < weather.unsent:
             raise ExecutorError(f"{self.name}: the message could not be sent")
+        answered = self.machine.send(message)
         await self.machine.passing()
-        answer = await self.machine.send(message)
+        answer = await answered
         await self.machine.passing()
         if chance.random() < weather.unheard:
             raise ExecutorError(f"{self.name}: no answer came")
