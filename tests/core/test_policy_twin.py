@@ -222,7 +222,7 @@ def test_deadlines_met_count_beside_waiting() -> None:
 
 def test_whoever_was_wrong_before_must_see_a_clearer_gain() -> None:
     impact = saving(100, 500, 900)
-    for scored, inside, doubt in [(19, 0, ""), (20, 16, ""), (20, 8, "widened 2.0 times"), (20, 0, "widened 4.0 times")]:
+    for scored, inside, doubt in [(19, 0, ""), (20, 16, ""), (20, 8, "2.0 times"), (20, 0, "4.0 times")]:
         found = tuple(Calibrated(brain, "scale", scored, inside) for brain in ("other", BRAIN_ID))
         report = Told(by_size({}, impact)).decide(seen(pool(**BUSY), calibration=found))
         assert bool(report.drafts) is not bool(doubt)
