@@ -122,7 +122,7 @@ def test_a_supervised_run_counts_what_came_of_it(tmp_path: Path) -> None:
     file = tmp_path / "elastic.toml"
     file.write_text("[pools.cluster]\nworkers = 2\nmax_workers = 4\ngpus = 8\n")
     ledger = tmp_path / "run.db"
-    arguments = (SMALL, "--pools", str(file), "--limit", "600", "--supervised", "--cycle", "1m")
+    arguments = (SMALL, "--pools", str(file), "--limit", "600", "--supervised", "--cycle", "10m")
     found = report(*arguments, "--ledger", str(ledger))
     assert list(found) == [*KEYS, "actions", "asked", "denied"]
     assert found["actions"] > 0
