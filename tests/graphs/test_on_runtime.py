@@ -10,6 +10,7 @@ import pytest
 
 from agentorch.core.policy import RuleBrain
 from agentorch.errors import Refused, RuntimeStopped
+from agentorch.executors.fake import Plan
 from agentorch.model import commands as cmd
 from agentorch.model.events import ActionStarted
 from agentorch.model.limits import APPROVAL_TTL_MS, SECOND_MS
@@ -65,6 +66,24 @@ def test_the_rule_brain_runs_many_cycles_without_a_failure() -> None:
                     assert result.report is not None
                     assert (result.report.error, result.report.fallback_from) == ("", "")
                     stage.clock.turn(30.0)
+
+    asyncio.run(scenario())
+
+
+def test_the_rule_brain_asks_the_twin_and_its_proposal_carries_what_was_foreseen() -> None:
+    async def scenario() -> None:
+        stage = Stage(script=lambda _: Plan(run_ms=600_000))
+        async with stage.runtime() as runtime, supervising(RuntimePort(runtime), RuleBrain()) as supervisor:
+            for _ in range(20):
+                await submit(runtime, max_duration_ms=900_000)
+            stage.clock.turn(61.0)
+            (proposal,) = (await supervisor.run_cycle()).proposals
+            assert proposal.title == "Grow cpu from 2 to 4 workers"
+            assert proposal.evidence[-1].startswith("foreseen, ")
+            assert proposal.alternatives[0].startswith("do nothing: p95 of waits ")
+            assert proposal.alternatives[1].startswith("scale cpu to 3: ")
+            assert proposal.impact is not None
+            assert proposal.impact.gain_s.low > 0
 
     asyncio.run(scenario())
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from agentorch.core.policy import decide
 from agentorch.errors import Refused
 from agentorch.model.brain import BrainContext
 from agentorch.model.limits import (
@@ -19,7 +20,7 @@ from agentorch.model.limits import (
     REASON_MAX_CHARS,
     TWIN_CANDIDATES_MAX,
 )
-from agentorch.model.observation import JobFacts, Observation
+from agentorch.model.observation import JobFacts, Observation, PoolFacts, TenantFacts, WorkerFacts
 from agentorch.model.proposals import Action, Draft, Mode, Note, Ruling, Verdict
 from agentorch.model.twin import Course, Impact, Outlook, Range, Waits
 from agentorch.tools.toolbox import ToolAnswer, Toolbox
@@ -197,3 +198,35 @@ def test_questions_to_the_twin_are_bounded() -> None:
     answers = [call(box, "foresee", ask) for _ in range(BRAIN_FORESIGHTS_PER_CYCLE + 1)]
     assert [answer.ok for answer in answers] == [True] * BRAIN_FORESIGHTS_PER_CYCLE + [False]
     assert "at most 8 questions" in answers[-1].content
+
+
+def test_whatever_the_rule_brain_wants_can_be_said_by_calling_tools() -> None:
+    """A chat model around the rules: what comes out of the tools is what the rules said."""
+    full = PoolFacts(
+        name="gpu",
+        workers=2,
+        available=2,
+        busy=2,
+        idle=0,
+        target=2,
+        min_workers=0,
+        max_workers=8,
+        price_usd_micros_per_hour=0,
+        queued=9,
+        need=9,
+        oldest_wait_s=99.0,
+    )
+    late = JobFacts(id="j", name="n", tenant="t", tier="batch", state="queued", priority=0, deadline_in_s=9.0)
+    sick = tuple(WorkerFacts(id=name, pool="gpu", state="up", failures=failed) for name, failed in (("a", 3), ("b", 0)))
+    tenant = TenantFacts(name="t", hard_cap_usd_micros=1, spent_usd_micros=1, queued=1)
+    seen = Observation(
+        cycle=1, seq=1, at_ms=0, mode=Mode.guarded, pools=(full,), queued=(late,), workers=sick, tenants=(tenant,)
+    )
+    wanted = decide(seen).drafts
+    assert [draft.action["kind"] for draft in wanted] == ["cordon", "scale", "reschedule", "alert"]
+    box = toolbox()
+    for draft in wanted:
+        fields = {name: value for name, value in draft.action.items() if name != "kind"}
+        said = {"reason": draft.reason, "evidence": draft.evidence, "alternatives": draft.alternatives}
+        assert call(box, f"propose_{draft.action['kind']}", json.dumps(fields | said)).ok
+    assert box.drafts == wanted
