@@ -23,6 +23,7 @@ class LlmSettings:
     base_url: str = OPENAI_URL
     api_key: str = field(default="", repr=False)  # "" = none is sent
     temperature: float | None = None  # None: the server's default
+    seed: int | None = None  # with the cycle's number, of the server's draws; None: none is sent
     timeout_s: float = 20.0  # of one request
     max_rounds: int = 6  # requests in one cycle
     max_tokens_per_cycle: int = 60_000
@@ -48,6 +49,7 @@ def llm_settings(fields: Mapping[str, Any], environ: Mapping[str, str]) -> LlmSe
         base_url=fields["base_url"],
         api_key=environ.get(variable, "").strip() if variable else "",
         temperature=fields["temperature"],
+        seed=fields["seed"],
         timeout_s=fields["timeout"] / 1000,
         max_rounds=fields["max_rounds"],
         max_tokens_per_cycle=fields["max_tokens_per_cycle"],

@@ -157,6 +157,7 @@ LLM: Final[dict[str, Field]] = {
     ),
     "api_key_env": string("", "variable that holds the key; default: OPENAI_API_KEY for OpenAI itself, else none"),
     "temperature": micro(temperature, None, "a number within 0 and 2", "of the model; default: its server's"),
+    "seed": integer(0, 2**31, None, "seed of its draws, to which each cycle adds its number; default: none is sent"),
     "timeout": span(100, limits.HOUR_MS, "20s", "longest that one request may take; a cycle: supervisor.timeout_s"),
     "max_rounds": integer(1, 16, 6, "requests in one cycle: what it reads takes rounds"),
     "max_tokens_per_cycle": integer(1_000, 10_000_000, 60_000, "tokens in and out in one cycle"),

@@ -84,7 +84,8 @@ class LLMBrain:
         from agentorch.graphs.llm.chat import chat_model
 
         schemas = offered(observation, tools=self._settings.tools, names=self._settings.name_enums)
-        model, client = chat_model(self._settings, schemas, self._wire.transport(tape, schemas_sha256(schemas)))
+        transport = self._wire.transport(tape, schemas_sha256(schemas))
+        model, client = chat_model(self._settings, schemas, transport, observation.cycle)
         ask = _Asking(model, tape, self._settings, self._purse, self._clock, schemas)
         names = {schema["function"]["name"] for schema in schemas}
         async with client:

@@ -26,7 +26,7 @@ LIBRARIES: Final = ", ".join(f"{name} {version(name)}" for name in ("langchain-o
 
 
 def chat_model(
-    settings: LlmSettings, tools: list[dict[str, Any]], transport: httpx2.AsyncBaseTransport
+    settings: LlmSettings, tools: list[dict[str, Any]], transport: httpx2.AsyncBaseTransport, cycle: int
 ) -> tuple[Runnable[LanguageModelInput, AIMessage], httpx2.AsyncClient]:
     """The model with its tools, and the client that carries it, which the caller closes."""
     timeout = httpx2.Timeout(settings.timeout_s, connect=min(CONNECT_TIMEOUT_S, settings.timeout_s))
@@ -38,6 +38,7 @@ def chat_model(
         base_url=settings.base_url,
         api_key=SecretStr(NO_KEY),  # the transport adds the real one: the library never holds it
         temperature=settings.temperature,
+        seed=None if settings.seed is None else settings.seed + cycle,
         timeout=timeout,
         max_retries=0,
         use_responses_api=False,

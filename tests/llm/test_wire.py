@@ -78,7 +78,7 @@ def test_openai_itself_is_spoken_to_in_its_newer_words() -> None:
     for url, word in ((OPENAI_URL, "max_completion_tokens"), ("http://127.0.0.1:9/v1", "max_tokens")):
         settings = LlmSettings(model="m", base_url=url)
         wire = LiveWire(settings)
-        model, client = chat_model(settings, [], wire.transport(wire.tape(), ""))
+        model, client = chat_model(settings, [], wire.transport(wire.tape(), ""), 1)
         payload = model.bound._get_request_payload([("user", "hello")], max_tokens=7)  # type: ignore[attr-defined]
         assert payload[word] == 7
         asyncio.run(client.aclose())
