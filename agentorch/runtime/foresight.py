@@ -15,10 +15,6 @@ from agentorch.model.proposals import BrainReport, Draft, Ruling
 from agentorch.model.twin import Impact, Outlook
 from agentorch.runtime.loop import Loop
 
-#: The twin gives way after so many of its own steps, some milliseconds. Counted, not timed: a simulated runtime must
-#: take the same turns each time.
-SLICE = 2
-
 
 class Foresight:
     """Answers one question after another. An answer is kept for the drafts of the cycle that it was asked in."""
@@ -75,7 +71,6 @@ class Foresight:
         loop = self._loop
         steps = min(limits.TWIN_STEPS, limits.TWIN_QUESTION_STEPS // (1 + len(drafts)))
         answer = compare(loop.state, drafts, loop.now_ms(), steps=steps)
-        taken = 0
         while True:
             try:
                 next(answer)
@@ -83,11 +78,10 @@ class Foresight:
                 outlook = done.value
                 assert isinstance(outlook, Outlook)
                 return outlook
-            taken += 1
-            if not taken % SLICE:
-                await asyncio.sleep(0)
-                if loop.failure is not None:
-                    raise RuntimeStopped("the runtime has stopped; nothing is foreseen") from loop.failure
+            # After so many steps, not after some time: a simulated runtime must take the same turns each time.
+            await asyncio.sleep(0)
+            if loop.failure is not None:
+                raise RuntimeStopped("the runtime has stopped; nothing is foreseen") from loop.failure
 
     def _begin_cycle(self) -> None:
         cycle = self._loop.state.facts.cycle

@@ -28,8 +28,9 @@ from agentorch.model.jobs import ON_WORKER, Cause, Job, JobState, Reason
 #: Samples of the fleet over the horizon; in between, time passes for the core so many times.
 SAMPLES = 12
 TICKS = 2
-#: What happens nearer to each other than this part of the horizon is one instant: one pass of the scheduler.
-INSTANTS = 720
+#: What happens nearer to each other than this is one instant, with one pass of the scheduler, unless somebody who comes
+#: could start at once.
+INSTANT_MS = 5 * limits.SECOND_MS
 #: Everything that may happen at one instant, in this order.
 _ENDS, _COMES, _NODES, _LOOK = range(4)
 
@@ -44,10 +45,9 @@ class Run:
         self.coming = coming
         self.begin_ms = self.now_ms = lives.now_ms
         self.end_ms = self.begin_ms + horizon_ms
-        self.instant_ms = horizon_ms // INSTANTS
         self.steps = self.ranks = 0
-        self.freed = False  # in this instant room has come
-        self.came: list[Job] = []
+        self.freed = False  # room has come since the last pass
+        self.may_start = False  # somebody came for whom there is room
         self.provider = Provider(state.facts, dice)
         self.record = Record(state, self.begin_ms, series=dice.draw % 2 == 0)
         self.whole_ms: dict[str, int | None] = {}  # how long a job lasts in all
@@ -74,14 +74,13 @@ class Run:
         self._pass()
         while self.due and self.due[0][0] <= self.end_ms:
             self.now_ms = max(self.now_ms, self.due[0][0])
-            until_ms = min(self.end_ms, self.now_ms + self.instant_ms)
-            looked, self.came = 0, []
-            self.freed = False
-            while self.due and self.due[0][0] <= until_ms:
+            until_ms = min(self.end_ms, self.now_ms + INSTANT_MS)
+            looked, self.may_start = 0, False
+            while self.due and self.due[0][0] <= until_ms and not (self.may_start and self.due[0][0] > self.now_ms):
                 at_ms, what, which, name = heappop(self.due)
                 self.now_ms = max(self.now_ms, at_ms)
                 looked = max(looked, self._happens(what, which, name))
-            if self._may_start(looked):
+            if self.may_start or self.freed or looked:
                 self._pass()
             if looked and looked % TICKS == 0:
                 self.record.sample(self.now_ms)
@@ -103,15 +102,9 @@ class Run:
             return which
         return 0
 
-    def _may_start(self, looked: int) -> bool:
-        """Whether a pass could start anything: the last one left nobody behind who could, so only what came since."""
-        if looked or self.freed:
-            return True
-        search = Search(self.state.facts, self.state.rooms, self.now_ms)
-        return any(not isinstance(search.find(job), Reason) for job in self.came)
-
     def _pass(self) -> None:
         """A pass that is not cut short leaves nothing for another."""
+        self.freed = False
         while self._ranks_started() >= limits.DISPATCH_PER_PASS:
             pass
 
@@ -148,7 +141,9 @@ class Run:
             name, _ = self._take(cmd.SubmitJob(tenant=one.tenant, spec=one.spec, by="twin"))
         except Refused:
             return  # its tenant or pool is gone, or the queue is full: it would be refused then too
-        self.came.append(self.state.facts.jobs[name])
+        # The last pass left nobody behind who could start: without room for this one there need not be another.
+        found = Search(self.state.facts, self.state.rooms, self.now_ms).find(self.state.facts.jobs[name])
+        self.may_start = self.may_start or not isinstance(found, Reason)
 
     def _launch(self, order: Launch) -> None:
         job = self.state.facts.jobs[order.job]
