@@ -76,7 +76,10 @@ class Run:
             self.now_ms = max(self.now_ms, self.due[0][0])
             until_ms = min(self.end_ms, self.now_ms + INSTANT_MS)
             looked, self.may_start = 0, False
-            while self.due and self.due[0][0] <= until_ms and not (self.may_start and self.due[0][0] > self.now_ms):
+            # An instant ends where something may start, and at a look: near horizons have several in an instant.
+            while self.due and self.due[0][0] <= until_ms:
+                if (self.may_start or looked) and self.due[0][0] > self.now_ms:
+                    break
                 at_ms, what, which, name = heappop(self.due)
                 self.now_ms = max(self.now_ms, at_ms)
                 looked = max(looked, self._happens(what, which, name))
