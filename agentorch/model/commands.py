@@ -228,6 +228,14 @@ class HandIn(_Command, frozen=True, kw_only=True):
     impacts: tuple[Impact | None, ...] = ()
 
 
+class RenewImpact(_Command, frozen=True, kw_only=True):
+    """What is foreseen of an open proposal now, as it is by this hash."""
+
+    proposal: str
+    hash: str
+    impact: Impact
+
+
 class AnswerApproval(_Command, frozen=True, kw_only=True):
     """`edits` changes fields of the action; it may narrow, never widen."""
 
@@ -275,6 +283,7 @@ Command = (
     | RaiseAlert
     | Observe
     | HandIn
+    | RenewImpact
     | AnswerApproval
     | CarryOut
 )

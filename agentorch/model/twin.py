@@ -55,9 +55,10 @@ class Impact(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `text` says why there are no numbers, or what is to be known about them.
     """
 
+    at_ms: int = 0  # when it was computed
     horizon_s: float = 0.0
     draws: int = 0
-    steps: int = 0  # simulated events, of both courses together
+    steps: int = 0  # simulated events with the action; the idle course took its own
     stopped_early: bool = False  # the budget of events was used up: fewer draws, or a nearer horizon, than wanted
     idle: Course | None = None  # nothing is done
     acted: Course | None = None
@@ -66,6 +67,10 @@ class Impact(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     # the same in both, so this tells a small change from noise where the two ranges can't.
     changed: dict[str, Range] = {}
     text: str = ""
+
+
+#: The text of an impact under which the world has moved since.
+OUTDATED = "computed before the world moved"
 
 
 class Outlook(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

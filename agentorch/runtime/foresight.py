@@ -11,8 +11,8 @@ from agentorch.core.twin import compare
 from agentorch.errors import RuntimeStopped
 from agentorch.model import commands as cmd
 from agentorch.model import limits
-from agentorch.model.proposals import BrainReport, Draft, Ruling
-from agentorch.model.twin import Impact, Outlook
+from agentorch.model.proposals import BrainReport, Draft, ProposalState, Ruling
+from agentorch.model.twin import OUTDATED, Impact, Outlook
 from agentorch.runtime.loop import Loop
 
 
@@ -28,8 +28,7 @@ class Foresight:
 
     async def foresee(self, drafts: tuple[Draft, ...]) -> Outlook:
         """What the twin foresees of each draft from now on."""
-        async with self._one_at_a_time:
-            outlook = await self._run(drafts)
+        outlook = await self._alone(drafts)
         for draft, impact in zip(drafts, outlook.impacts, strict=True):
             self._keep(draft, impact)
         return outlook
@@ -66,6 +65,32 @@ class Foresight:
             self._failed = True
             text = f"proposals have no computed impact: {type(error).__name__}: {error}"
             await self._loop.ask(cmd.RaiseAlert(code="twin-failed", text=text, by="twin"))
+
+    async def renew(self) -> None:
+        """Compute again what is out of date of the questions that people have before them."""
+        facts = self._loop.state.facts
+        asked = [facts.proposals[name] for name in facts.unsettled]
+        old = [one for one in asked if one.state is ProposalState.open and one.impact and one.impact.text == OUTDATED]
+        old = old[: limits.TWIN_CANDIDATES_MAX]
+        if not old:
+            return
+        hashes = [(one.id, one.hash) for one in old]
+        try:
+            outlook = await self._alone(tuple(Draft(action=one.action) for one in old))
+        except RuntimeStopped:
+            raise
+        except Exception as error:  # noqa: BLE001 - what is old stays marked as old
+            await self._tell(error)
+            return
+        commands = [
+            cmd.RenewImpact(proposal=name, hash=mark, impact=impact)
+            for (name, mark), impact in zip(hashes, outlook.impacts, strict=True)
+        ]
+        await self._loop.ask_all(commands)
+
+    async def _alone(self, drafts: tuple[Draft, ...]) -> Outlook:
+        async with self._one_at_a_time:
+            return await self._run(drafts)
 
     async def _run(self, drafts: tuple[Draft, ...]) -> Outlook:
         loop = self._loop

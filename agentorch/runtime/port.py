@@ -45,6 +45,7 @@ class RuntimePort:
     async def hand_in(self, cycle: int, report: BrainReport) -> list[Proposal]:
         impacts = await self._foresight.impacts(report)
         proposals = await self._runtime.ask(cmd.HandIn(cycle=cycle, report=report, impacts=impacts))
+        await self._foresight.renew()
         return [copy.copy(proposal) for proposal in proposals]
 
     async def carry_out(self, proposal: str) -> Proposal:

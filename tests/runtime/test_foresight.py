@@ -10,6 +10,7 @@ import pytest
 from agentorch.core.facts import Facts
 from agentorch.model import commands as cmd
 from agentorch.model.proposals import AnswerKind, BrainReport, Draft, Mode, ProposalState, Ruling
+from agentorch.model.twin import OUTDATED
 from agentorch.runtime import foresight
 from agentorch.runtime.port import RuntimePort
 from agentorch.runtime.runtime import Runtime
@@ -118,12 +119,20 @@ def test_an_impact_is_old_once_the_world_has_moved() -> None:
             port = RuntimePort(runtime)
             (proposal,) = await port.hand_in((await port.observe()).cycle, report(GROW))
             assert proposal.state is ProposalState.open
+            assert proposal.impact is not None
             await runtime.ask(cmd.ScalePool(pool="cpu", workers=3, by="op"))
             await runtime.ask(cmd.Tick())
             moved = facts(runtime).proposals[proposal.id]
             assert moved.changed == 1
             assert moved.impact is not None
-            assert moved.impact.text == "computed before the world moved"
+            assert moved.impact.text == OUTDATED
+            await port.hand_in((await port.observe()).cycle, report())
+            renewed = facts(runtime).proposals[proposal.id].impact
+            assert renewed is not None
+            assert (renewed.text, renewed.gain_s == proposal.impact.gain_s) == ("", False)
+            await runtime.ask(cmd.ScalePool(pool="cpu", workers=2, by="op"))
+            await runtime.ask(cmd.Tick())
+            moved = facts(runtime).proposals[proposal.id]
             answer = cmd.AnswerApproval(proposal=moved.id, kind=AnswerKind.approve, by="op", hash=moved.hash)
             await runtime.ask(answer)
             await port.carry_out(moved.id)

@@ -38,7 +38,7 @@ from agentorch.model.proposals import (
     Verdict,
     target_of,
 )
-from agentorch.model.twin import Impact
+from agentorch.model.twin import OUTDATED, Impact
 
 #: Drafts beyond `PROPOSALS_PER_CYCLE` that are recorded one by one; what is beyond those is one line.
 EXCESS_RECORDED = limits.PROPOSALS_PER_CYCLE
@@ -232,7 +232,15 @@ def handed_in_again(state: State, event: ev.ProposalJudged | ev.ProposalChanged)
 def _outdated(impact: Impact | None) -> Impact | None:
     if impact is None or impact.idle is None:
         return impact
-    return msgspec.structs.replace(impact, text="computed before the world moved")
+    return msgspec.structs.replace(impact, text=OUTDATED)
+
+
+def renew_impact(turn: Turn, command: cmd.RenewImpact) -> None:
+    """A question that is still open gets numbers of its present world; one that moved again waits for the next."""
+    proposal = turn.facts.proposals.get(command.proposal)
+    if proposal is None or proposal.state is not ProposalState.open or proposal.hash != command.hash:
+        return
+    turn.emit(ev.ProposalForeseen(at_ms=turn.now_ms, proposal=command.proposal, impact=command.impact))
 
 
 def refuse(turn: Turn, proposal: str, verdict: Verdict) -> None:

@@ -21,7 +21,7 @@ def begin(turn: Turn, proposal: Proposal) -> Watched | None:
         return None
     horizon_ms = int(1000 * impact.horizon_s)
     edited = proposal.answer is not None and proposal.answer.edited is not None
-    late = turn.now_ms - proposal.created_ms > horizon_ms * limits.SCORE_WAITED_PERCENT // 100
+    late = turn.now_ms - (impact.at_ms or proposal.created_ms) > horizon_ms * limits.SCORE_WAITED_PERCENT // 100
     return None if edited or late else watch(turn.state, horizon_ms, turn.now_ms)
 
 

@@ -77,6 +77,7 @@ HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     cmd.RaiseAlert: raise_alert,
     cmd.Observe: begin_cycle,
     cmd.HandIn: proposals.hand_in,
+    cmd.RenewImpact: proposals.renew_impact,
     cmd.AnswerApproval: approvals.answer,
     cmd.CarryOut: actions.carry_out,
 }

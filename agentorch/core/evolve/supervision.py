@@ -195,6 +195,10 @@ def action_ended(state: State, event: ev.ActionEnded) -> None:
     _settle(state, event.proposal, into, event.at_ms, event.outcome)
 
 
+def proposal_foreseen(state: State, event: ev.ProposalForeseen) -> None:
+    state.facts.proposals[event.proposal].impact = event.impact
+
+
 def proposal_scored(state: State, event: ev.ProposalScored) -> None:
     """Also one that was begun, scored and forgotten counts towards its brain's calibration while it is known."""
     facts = state.facts
@@ -230,4 +234,5 @@ HANDLERS: dict[type, Callable[[State, Any], None]] = {
     ev.ActionStarted: action_started,
     ev.ActionEnded: action_ended,
     ev.ProposalScored: proposal_scored,
+    ev.ProposalForeseen: proposal_foreseen,
 }

@@ -75,10 +75,7 @@ def _unknown_ms(chance: int, ran: int) -> int:
 
 def before_ms(job: Job) -> int:
     """What a job on a worker had run before its newest attempt, if it goes on from there."""
-    if job.spec.checkpoint is None:
-        return 0
-    earlier = (one for one in job.attempts[:-1] if one.started_ms is not None and one.ended_ms is not None)
-    return sum(max(0, (one.ended_ms or 0) - (one.started_ms or 0)) for one in earlier)
+    return job.ran_before_ms if job.spec.checkpoint is not None else 0
 
 
 class Arrival(NamedTuple):

@@ -172,6 +172,7 @@ class _Question:
         except Refused as refused:
             return Impact(text=str(refused))
         return Impact(
+            at_ms=self.now_ms,
             horizon_s=self.horizon_ms / 1000,
             draws=len(acted),
             steps=self.steps - before,

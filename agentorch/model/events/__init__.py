@@ -64,6 +64,7 @@ from agentorch.model.events.supervision import (
     GuardrailsConfigured,
     ModeChanged,
     ProposalChanged,
+    ProposalForeseen,
     ProposalJudged,
     ProposalLapsed,
     ProposalScored,
@@ -127,6 +128,7 @@ Event = (
     | ActionStarted
     | ActionEnded
     | ProposalScored
+    | ProposalForeseen
 )
 
 EVENT_TYPES: tuple[type[Recorded], ...] = Event.__args__

@@ -101,6 +101,7 @@ class JobStopping(Recorded, tag="job-stopping", frozen=True, kw_only=True):
     cause: Cause
     grace_ms: int
     by: str
+    room_for: str = ""  # the job that it gives way to
 
 
 class AttemptEnded(Recorded, tag="attempt-ended", frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from agentorch.model.events.base import Recorded
 from agentorch.model.guardrails import GuardrailSettings
 from agentorch.model.observation import HistoryPoint, Observation
 from agentorch.model.proposals import Action, Answer, BrainReport, Mode, Proposal, Risk, Verdict
-from agentorch.model.twin import Score, Watched
+from agentorch.model.twin import Impact, Score, Watched
 
 
 class ModeChanged(Recorded, tag="mode-changed", frozen=True, kw_only=True):
@@ -111,3 +111,10 @@ class ProposalScored(Recorded, tag="proposal-scored", frozen=True, kw_only=True)
 
     proposal: str
     score: Score
+
+
+class ProposalForeseen(Recorded, tag="proposal-foreseen", frozen=True, kw_only=True):
+    """The world had moved under an open proposal: its impact was computed again."""
+
+    proposal: str
+    impact: Impact
