@@ -58,6 +58,9 @@ class Other:
     day: Annotated[
         bool, Parameter(negative="--no-day", help="Also drive the whole time again, with the one and the other.")
     ] = True
+    twin: Annotated[
+        bool, Parameter(negative="--no-twin", help="The brain may ask the twin. Without it all goes much faster.")
+    ] = True
     plot: Annotated[Path | None, Parameter(help="Write a picture of both courses over time, an SVG.")] = None
     timeout: Annotated[float, Parameter(help="Longest that the brain may think in one cycle, seconds.")] = 30.0
 
@@ -100,7 +103,9 @@ async def compare(
     try:
         after = 0 if other.from_ is None else _before(recording, other.from_, moment_ms)
         upto = None if other.to is None else _seq(recording, other.to, moment_ms)
-        asked = Asked(overrides=overrides, after=after, upto=upto, day=other.day, timeout_s=other.timeout)
+        asked = Asked(
+            overrides=overrides, after=after, upto=upto, day=other.day, twin=other.twin, timeout_s=other.timeout
+        )
         return await replay(recording, brain or _recorded(recording), asked, progress)
     finally:
         await recording.close()

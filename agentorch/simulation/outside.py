@@ -9,20 +9,25 @@ from typing import Final
 import msgspec
 
 from agentorch.core.facts import Facts
+from agentorch.core.guardrails.drafts import read_action
 from agentorch.core.guardrails.protection import is_supervisor
+from agentorch.core.state import State
+from agentorch.errors import Refused
 from agentorch.model import commands as cmd
 from agentorch.model import events as ev
 from agentorch.model.attempts import NodeInfo
 from agentorch.model.fleet import Node
 from agentorch.model.jobs import Attempt, Cause, JobSpec
 from agentorch.model.observation import DeviceSample
-from agentorch.model.proposals import Action, Answer, BrainReport, Proposal
+from agentorch.model.proposals import Action, Answer, BrainReport, Draft, Proposal
+from agentorch.model.twin import Course, Impact, Outlook
 
 #: Who else than people and executors writes events: the core itself.
 _CORE: Final = frozenset({"config", "guardrail", "health", "node", "drain", "budget"})
-#: Ends that somebody ordered, or that a lost machine brought: they say nothing of how long the work would have run.
-ORDERED: Final = frozenset(
-    {Cause.preempted, Cause.requeued, Cause.cancelled, Cause.budget, Cause.interruption, Cause.gang, Cause.node_lost}
+#: Ends that came from the work itself, or from its machine's treatment of it. Every other was ordered, or came with
+#: the loss of a node, and says nothing of how long the work would have run.
+OWN: Final = frozenset(
+    {Cause.completed, Cause.error, Cause.exec_failed, Cause.oom, Cause.timeout, Cause.lost, Cause.no_capacity}
 )
 #: Ends of jobs that came before their work was done: how long it would have run is not known.
 _CUT_SHORT: Final = frozenset({Cause.cancelled, Cause.budget, Cause.max_queue, Cause.dependency, Cause.poison})
@@ -71,11 +76,20 @@ class Outside(msgspec.Struct):
     cycles: list[int] = []  # times at which something was observed
     devices: list[tuple[int, tuple[DeviceSample, ...]]] = []
     reports: dict[int, BrainReport] = {}
+    impacts: dict[tuple[int, bytes], Impact] = {}  # that were foreseen, by cycle and action
     answers: list[Answered] = []
     lives: dict[str, Life] = {}
     launch_ms: int = 0  # medians: from the order of a start or a stop to its report
     stop_ms: int = 0
     health: bool = False  # telemetry was judged, and is to be again
+
+    def foreseen(self, state: State, drafts: tuple[Draft, ...], now_ms: int) -> Outlook:
+        """What was foreseen of them in this cycle. Raises Refused when nothing was."""
+        keys = [(state.facts.cycle, _key(read_action(draft)[0])) for draft in drafts]
+        if not any(key in self.impacts for key in keys):
+            raise Refused("unreachable", "nothing was foreseen of it then")
+        missing = Impact(text="nothing was foreseen of it then")
+        return Outlook(horizon_s=0.0, idle=Course(), impacts=tuple(self.impacts.get(key, missing) for key in keys))
 
 
 class _Reader:
@@ -241,11 +255,11 @@ class _Reader:
         stopped = self.stopping.pop(job, None)
         ordered_ms = self.ordered.pop(job, event.at_ms)
         began_ms = self.began.pop(job, event.started_ms)
-        if began_ms is None and event.cause not in ORDERED:
+        if began_ms is None and event.cause in OWN:
             life.launch_ms.append(event.at_ms - ordered_ms)
         # What counts is how long its place was taken: from the first sign of it to the news of its end.
         run_ms = None if began_ms is None else max(0, event.at_ms - began_ms)
-        if event.cause in ORDERED:
+        if event.cause not in OWN:
             if stopped is not None:
                 self.stops.append(event.at_ms - stopped[0])
             if life.resumes:
@@ -267,6 +281,7 @@ class _Reader:
                 self.found.reports[event.cycle] = event.report
             case ev.ProposalJudged() | ev.ProposalChanged():
                 self.asked[event.proposal.id] = event.proposal
+                self.foreseen(event.proposal)
             case ev.ApprovalAnswered():
                 asked = self.asked.get(event.proposal)
                 if asked is not None and asked.action is not None:
@@ -274,6 +289,10 @@ class _Reader:
                     self.found.answers.append(Answered(asked.action, asked.created_ms, after_ms, event.answer))
             case _ if isinstance(event, _HEALTH):
                 self.found.health = True
+
+    def foreseen(self, proposal: Proposal) -> None:
+        if proposal.impact is not None and not proposal.changed:
+            self.found.impacts[proposal.cycle, _key(proposal.action)] = proposal.impact
 
     def finished(self) -> Outside:
         """Whatever still runs has run at least until now."""
@@ -294,6 +313,10 @@ def outside(before: Facts, events: Sequence[ev.Event]) -> Outside:
     if events:
         reader.found.begin_ms = events[0].at_ms
     return reader.finished()
+
+
+def _key(action: Action | None) -> bytes:
+    return msgspec.json.encode(action, order="deterministic")
 
 
 def _is_person(by: str) -> bool:

@@ -9,13 +9,11 @@ from typing import Final
 import msgspec
 
 from agentorch.config.overrides import Overrides
-from agentorch.core import twin
-from agentorch.core.facts import Facts
 from agentorch.core.state import State
+from agentorch.core.twin import foresee_together
 from agentorch.errors import ConfigError
 from agentorch.model import commands as cmd
 from agentorch.model import events as ev
-from agentorch.model import limits
 from agentorch.model.brain import Brain
 from agentorch.model.proposals import BrainReport, Draft
 from agentorch.model.twin import Outlook
@@ -28,7 +26,7 @@ from agentorch.simulation.day import Day
 from agentorch.simulation.decisions import Compared, Window, side_by_side
 from agentorch.simulation.lives import Lengths, Lives, lengths
 from agentorch.simulation.outside import Outside, outside
-from agentorch.simulation.supervised import BRAIN_TIMEOUT_S, Supervisor
+from agentorch.simulation.supervised import BRAIN_TIMEOUT_S, Foresee, Supervisor, no_twin, twin
 from agentorch.simulation.tally import POINTS, UNITS, Measures, Tally
 
 #: (cycles done, of so many), over everything that is driven.
@@ -48,7 +46,12 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     after: int = 0
     upto: int | None = None
     day: bool = True  # also drive the whole time again
+    twin: bool = True  # the brain may ask it
     timeout_s: float = BRAIN_TIMEOUT_S
+
+    @property
+    def foresee(self) -> Foresee:
+        return twin if self.twin else no_twin
 
 
 def reports_of(events: Sequence[ev.Event]) -> dict[int, BrainReport]:
@@ -56,14 +59,8 @@ def reports_of(events: Sequence[ev.Event]) -> dict[int, BrainReport]:
     return {event.cycle: event.report for event in events if isinstance(event, ev.CycleDecided)}
 
 
-def foresee(state: State, drafts: tuple[Draft, ...], now_ms: int) -> Outlook:
-    """As a server would foresee it, with the same budget."""
-    steps = min(limits.TWIN_STEPS, limits.TWIN_QUESTION_STEPS // (1 + len(drafts)))
-    return twin.foresee(state, drafts, now_ms, steps=steps)
-
-
 def predict(state: State, courses: tuple[tuple[Draft, ...], ...], now_ms: int) -> Outlook:
-    return twin.foresee_together(state, courses, now_ms)
+    return foresee_together(state, courses, now_ms)
 
 
 async def replay(recording: Recording, brain: Brain, asked: Asked, progress: Progress = untold) -> ReplayDocument:
@@ -88,15 +85,16 @@ async def replay(recording: Recording, brain: Brain, asked: Asked, progress: Pro
         window,
         bounded,
         asked.overrides,
-        foresee=foresee,
+        foresee=asked.foresee,
         predict=predict,
         tell=lambda done: progress(done, total),
     )
     document = _document(recording, bounded, asked, window, compared)
     if asked.day:
         courses = Courses(recording, window)
-        was = await courses.again(Recorded(reports_of(events)), lambda done: progress(cycles + done, total))
-        would = await courses.otherwise(bounded, asked.overrides, lambda done: progress(2 * cycles + done, total))
+        recorded = Recorded(reports_of(events))
+        was = await courses.again(recorded, lambda done: progress(cycles + done, total))
+        would = await courses.otherwise(bounded, asked, lambda done: progress(2 * cycles + done, total))
         _tell(document, courses, was, would)
     return document
 
@@ -117,19 +115,19 @@ class Courses:
 
     async def again(self, brain: Recorded, tell: Callable[[int], None]) -> Day:
         """As it was: what the recorded brain said, it says again. Without recorded cycles nobody decides."""
-        return await self._drive(brain if self.outside.cycles else None, Overrides(), tell)
+        return await self._drive(brain if self.outside.cycles else None, Overrides(), self.outside.foreseen, tell)
 
-    async def otherwise(self, brain: Brain, overrides: Overrides, tell: Callable[[int], None]) -> Day:
-        return await self._drive(brain, overrides, tell)
+    async def otherwise(self, brain: Brain, asked: Asked, tell: Callable[[int], None]) -> Day:
+        return await self._drive(brain, asked.overrides, asked.foresee, tell)
 
-    async def _drive(self, brain: Brain | None, overrides: Overrides, tell: Callable[[int], None]) -> Day:
-        day = Day(self._facts(), self.outside, Lives(self.outside, self.lengths, self.submits), overrides)
+    async def _drive(
+        self, brain: Brain | None, overrides: Overrides, foresee: Foresee, tell: Callable[[int], None]
+    ) -> Day:
+        lives = Lives(self.outside, self.lengths, self.submits)
+        day = Day(decode(self.before), self.outside, lives, overrides)
         look = day.devices if self.outside.devices else None
         await day.run(None if brain is None else Supervisor(brain, foresee=foresee, look=look), tell)
         return day
-
-    def _facts(self) -> Facts:
-        return decode(self.before)
 
 
 # -- the document
