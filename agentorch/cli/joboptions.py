@@ -39,6 +39,9 @@ class JobOptions:
     region: Annotated[list[str] | None, Parameter(help="Allowed region; may be repeated.", negative="")] = None
     pool_label: Annotated[list[str] | None, Parameter(help="KEY=VALUE that the pool must carry.", negative="")] = None
     spot_ok: Annotated[bool | None, Parameter(help="Whether workers may be taken away.")] = None
+    borrow: Annotated[
+        bool | None, Parameter(help="Also take what idles in pools that lend, until their own work needs it.")
+    ] = None
     preemptible: Annotated[bool | None, Parameter(help="Whether it may give way to other work.")] = None
     deadline: Annotated[str | None, Parameter(help="ISO-8601 with a zone, or +2h.")] = None
     start_at: Annotated[str | None, Parameter(help="Not before: ISO-8601 with a zone, or +2h.")] = None
@@ -66,6 +69,7 @@ _PLAIN = (
     "tier",
     "priority",
     "spot_ok",
+    "borrow",
     "preemptible",
     "deadline",
     "start_at",

@@ -43,6 +43,7 @@ def pools(
 
 
 def _print(out: Printer, found: list[PoolDocument]) -> None:
+    shared = any(pool.lends or pool.reservations for pool in found)
     out.rows(
         found,
         [
@@ -58,8 +59,23 @@ def _print(out: Printer, found: list[PoolDocument]) -> None:
             ("price/h", lambda pool: dollars(pool.price_usd_per_hour)),
             ("region", lambda pool: pool.region),
             ("telemetry", lambda pool: span(pool.telemetry_age_s)),
+            *([("shares", _shares)] if shared else []),
         ],
     )
+
+
+def _shares(pool: PoolDocument) -> str:
+    """What is lent, and what is reserved and unused: `lends, 2 borrow; a: 1 of 2 workers unused`."""
+    parts = [f"lends, {pool.borrowed} borrow"] if pool.lends else []
+    for one in pool.reservations:
+        whom = " ".join(name for name in (one.tenant, one.tier) if name)
+        units = (
+            (one.workers, one.unused_workers, "workers"),
+            (one.gpus, one.unused_gpus, "GPUs"),
+            (one.cpus, one.unused_cpus, "cpus"),
+        )
+        parts += [f"{whom}: {unused:g} of {all_of:g} {unit} unused" for all_of, unused, unit in units if all_of]
+    return "; ".join(parts) or "-"
 
 
 def _shape(pool: PoolDocument) -> str:

@@ -69,6 +69,8 @@ def _jobs(facts: Facts) -> list[str]:
     for job in facts.jobs.values():
         if (job.state in ON_WORKER) != (job.id in facts.running):
             out.append(f"{job.id} is {job.state} but the list of running jobs disagrees")
+        if (job.state in ON_WORKER and job.attempts[-1].borrowed) != (job.id in facts.borrowed):
+            out.append(f"{job.id} is {job.state} but the list of borrowers disagrees")
         if job.state in ON_WORKER and job.id not in on_worker:
             out.append(f"{job.id} is {job.state} on no worker")
         if (job.state in FINISHED) != (job.id in facts.finished):

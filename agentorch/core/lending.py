@@ -38,7 +38,7 @@ def may_borrow(spec: PoolSpec, job: Job) -> bool:
     within = job.spec.constraints
     if not (spec.lends and within.borrow and within.pools) or spec.name in within.pools or job.route_pool:
         return False
-    return may_ever_stop(job) and not fit.place_breach(spec, within)
+    return may_ever_stop(job.spec) and not fit.place_breach(spec, within)
 
 
 def is_borrowed(spec: PoolSpec, job: Job) -> bool:

@@ -90,18 +90,25 @@ class Kept:
             if part < 0 or not self.spec.reservations[part].workers:
                 self.free = self.free.plus(free)
 
+    def unused_workers(self, part: int) -> int:
+        """How many workers a reservation leaves unused."""
+        return max(0, self.spec.reservations[part].workers - self.alone[part])
+
+    def unused(self, part: int) -> Amount:
+        """GPUs and cores that it leaves unused."""
+        return self.used[part].short_of(wanted(self.spec.reservations[part]))
+
     def short_workers(self, but: int = OUTSIDE) -> int:
         """Empty workers that must stay for what reservations, all but one, leave unused."""
-        parts = enumerate(self.spec.reservations)
-        return sum(max(0, one.workers - self.alone[part]) for part, one in parts if part != but)
+        return sum(self.unused_workers(part) for part in range(len(self.used)) if part != but)
 
     def short(self, but: int = OUTSIDE) -> Amount:
         """GPUs and cores that must stay, likewise, those of reserved workers too."""
         shape, workers = self.spec.shape, self.short_workers(but)
         total = Amount(shape.gpus * workers, shape.cpu_milli * workers)
-        for part, one in enumerate(self.spec.reservations):
+        for part in range(len(self.used)):
             if part != but:
-                total = total.plus(self.used[part].short_of(wanted(one)))
+                total = total.plus(self.unused(part))
         return total
 
     def is_within(self, job: Job) -> bool:
@@ -130,7 +137,7 @@ class Kept:
     def open_to(self, job: Job, workers: Iterable[Worker]) -> list[Worker]:
         """Those of the workers that the job may use, in order; of empty ones a gang sees as many as it may take."""
         part = part_of(self.spec, job)
-        own = max(0, self.spec.reservations[part].workers - self.alone[part]) if part != OUTSIDE else 0
+        own = self.unused_workers(part) if part != OUTSIDE else 0
         shares = self.leaves_enough(job)
         left = max(own, self.empty - self.short_workers(part)) if shares else own
         over = [there - one.workers for there, one in zip(self.alone, self.spec.reservations, strict=True)]

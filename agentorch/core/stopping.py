@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentorch.core.facts import Facts
-from agentorch.model.jobs import Job, JobState, Tier
+from agentorch.model.jobs import Job, JobSpec, JobState, Tier
 
 
 def lost_work_ms(job: Job, now_ms: int) -> int:
@@ -14,9 +14,9 @@ def lost_work_ms(job: Job, now_ms: int) -> int:
     return max(0, now_ms - max(attempt.started_ms, job.checkpoint_ms or 0))
 
 
-def may_ever_stop(job: Job) -> bool:
+def may_ever_stop(spec: JobSpec) -> bool:
     """Realtime work, and work that is not preemptible, is never stopped for other work."""
-    return job.spec.preemptible and job.spec.tier is not Tier.realtime
+    return spec.preemptible and spec.tier is not Tier.realtime
 
 
 def may_stop(facts: Facts, job: Job, now_ms: int) -> bool:
@@ -24,4 +24,4 @@ def may_stop(facts: Facts, job: Job, now_ms: int) -> bool:
     attempt = job.attempt
     if job.state is not JobState.running or attempt is None or attempt.started_ms is None:
         return False
-    return may_ever_stop(job) and now_ms - attempt.started_ms >= facts.settings.preempt_min_run_ms
+    return may_ever_stop(job.spec) and now_ms - attempt.started_ms >= facts.settings.preempt_min_run_ms

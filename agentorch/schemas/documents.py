@@ -44,6 +44,7 @@ class AttemptDocument(Document):
     cost_usd: float = 0.0
     cost_known: bool = True  # False: it ran at an unknown price, and `cost_usd` leaves that part out
     energy_j: float | None = None  # that its GPUs drew; None: unknown, or it had none
+    borrowed: bool = False  # in a pool that lends: it gives way to that pool's own work
 
 
 class ReasonDocument(Document):
@@ -284,6 +285,19 @@ class NodeDocument(Document):
     goes_at: float | None = None  # its provider takes it away then
 
 
+class ReservationDocument(Document):
+    """Room that only such work may take: whole workers, or GPUs and cores."""
+
+    tenant: str = ""
+    tier: str = ""
+    workers: int = 0
+    gpus: int = 0
+    cpus: float = 0.0
+    unused_workers: int = 0  # of it, what nobody uses now, and nobody else may take
+    unused_gpus: int = 0
+    unused_cpus: float = 0.0
+
+
 class PoolDocument(Document):
     name: str
     executor: str
@@ -319,6 +333,9 @@ class PoolDocument(Document):
     provisioning_retry_s: float = 0.0  # until nodes are asked for again
     power_cap_watts: int | None = None
     power_watts: int | None = None  # of a pool with a cap, rounded up to a tenth of it; None = unknown
+    lends: bool = False  # what idles there may be borrowed
+    borrowed: int = 0  # jobs that run there and give way to its own work
+    reservations: list[ReservationDocument] = []
 
 
 class TenantDocument(Document):

@@ -277,6 +277,7 @@ class JobRequest(Request):
     region: Id | list[Id] = ""
     pool_labels: dict[Label, str] = Field(default_factory=dict, max_length=limits.LABELS_MAX)
     spot_ok: bool = True
+    borrow: bool = False  # also what idles in a pool that lends: it gives way as soon as that is needed
     deadline: Moment | None = None
     start_at: Moment | None = None
     max_queue: Span | None = None
@@ -350,13 +351,14 @@ class JobRequest(Request):
         )
 
     def _constraints(self) -> Constraints:
-        if not self.pool and not self.region and not self.pool_labels and self.spot_ok:
+        if not self.pool and not self.region and not self.pool_labels and self.spot_ok and not self.borrow:
             return _ANYWHERE
         return Constraints(
             pools=_as_tuple(self.pool),
             regions=_as_tuple(self.region),
             labels=tuple(sorted(self.pool_labels.items())),
             spot_ok=self.spot_ok,
+            borrow=self.borrow,
         )
 
 

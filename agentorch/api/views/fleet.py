@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from agentorch.api.access import Caller
 from agentorch.core.health import health_of, why_unhealthy
+from agentorch.core.lending import borrowers_of
 from agentorch.core.observe import pool_facts, tenant_facts
+from agentorch.core.reservations import Kept
 from agentorch.core.state import State
 from agentorch.model.fleet import ApiKey, Node, Pool, Tenant, Worker
 from agentorch.model.observation import DeviceSample
@@ -17,6 +19,7 @@ from agentorch.schemas.documents import (
     KeyDocument,
     NodeDocument,
     PoolDocument,
+    ReservationDocument,
     TenantDocument,
     WorkerDocument,
 )
@@ -60,7 +63,32 @@ def pool_document(state: State, pool: Pool, now_ms: int) -> PoolDocument:
         provisioning_retry_s=facts.provisioning_retry_s,
         power_cap_watts=spec.power_cap_watts,
         power_watts=pool.power.watts,
+        lends=spec.lends,
+        borrowed=sum(1 for _ in borrowers_of(state.facts, spec.name)),
+        reservations=_reservations(state, pool),
     )
+
+
+def _reservations(state: State, pool: Pool) -> list[ReservationDocument]:
+    if not pool.spec.reservations:
+        return []
+    kept = Kept(state.facts, pool)
+    found = []
+    for part, one in enumerate(pool.spec.reservations):
+        unused = kept.unused(part)
+        found.append(
+            ReservationDocument(
+                tenant=one.tenant,
+                tier=one.tier,
+                workers=one.workers,
+                gpus=one.gpus,
+                cpus=one.cpu_milli / 1000,
+                unused_workers=kept.unused_workers(part),
+                unused_gpus=unused.gpus,
+                unused_cpus=unused.cpu_milli / 1000,
+            )
+        )
+    return found
 
 
 def node_document(state: State, node: Node) -> NodeDocument:

@@ -121,6 +121,7 @@ def attempt_document(attempt: Attempt) -> AttemptDocument:
         worker=attempt.worker,
         node=attempt.node,
         pool=attempt.pool,
+        borrowed=attempt.borrowed,
         ranks=[_rank(rank) for rank in attempt.ranks],
         failed_rank=attempt.failed_rank,
         devices=list(attempt.devices),
@@ -176,6 +177,7 @@ def constraints_document(constraints: Constraints) -> dict[str, Any]:
         "regions": constraints.regions,
         "labels": dict(constraints.labels),
         "spot_ok": constraints.spot_ok,
+        "borrow": constraints.borrow,
     }
 
 

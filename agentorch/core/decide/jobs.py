@@ -7,6 +7,7 @@ from typing import Any
 
 from agentorch.core import fit
 from agentorch.core.facts import Facts
+from agentorch.core.stopping import may_ever_stop
 from agentorch.core.turn import Turn
 from agentorch.errors import Refused
 from agentorch.model import commands as cmd
@@ -71,12 +72,21 @@ def _check_references(facts: Facts, tenant: str, spec: JobSpec) -> None:
     for pool in spec.constraints.pools:
         if pool not in facts.pools:
             raise Refused("invalid", f"pool: there is no pool {pool!r}; known: {_names(facts.pools)}")
+    if spec.constraints.borrow:
+        _check_borrow(spec)
     for name in spec.depends_on:
         other = facts.jobs.get(name)
         if other is None or other.tenant != tenant:
             raise Refused("invalid", f"depends_on: there is no job {name!r}")
         if other.state in FINISHED and other.state is not JobState.succeeded:
             raise Refused("invalid", f"depends_on: {name} has already {other.state}, so this job could never start")
+
+
+def _check_borrow(spec: JobSpec) -> None:
+    if not spec.constraints.pools:
+        raise Refused("invalid", "borrow: name the job's own pools; without any it may run in every pool already")
+    if not may_ever_stop(spec):
+        raise Refused("invalid", "borrow: it is given back, so the job must be preemptible, and not realtime")
 
 
 def _names(table: dict[str, Any]) -> str:
