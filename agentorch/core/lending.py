@@ -109,7 +109,7 @@ def _take_back(turn: Turn, pool: Pool, lines: Sequence[Line]) -> bool:
 
 
 class _Room:
-    """What is free on a pool's workers: `soon`, when those that are being stopped have gone; `most`, with no borrower.
+    """Free room of a pool: `soon`, when all that is being stopped has gone; `most`, when every borrower has.
 
     What an owner will have is taken out of both, so that the next one does not count on it.
     """
@@ -123,11 +123,14 @@ class _Room:
             for name, worker in self.workers.items()
             if fit.takes_work(worker)
         }
-        self.most = dict(self.soon)
-        for job in borrowers:
-            self._change(self.most, _holdings(job))
+        running = dict.fromkeys(name for worker in self.workers.values() for name in worker.running)
+        for job in (turn.facts.jobs[name] for name in running):
             if job.state is JobState.stopping:
                 self._change(self.soon, _holdings(job))
+        self.most = dict(self.soon)
+        for job in borrowers:
+            if job.state is not JobState.stopping:
+                self._change(self.most, _holdings(job))
         able = [job for job in borrowers if may_stop(turn.facts, job, turn.now_ms)]
         self.victims = sorted(able, key=lambda job: _loss(job, turn.now_ms))
         names = [job.id for job in borrowers]
