@@ -1,7 +1,7 @@
 """A recorded brain decides again: every answer comes from the record, and no server, key or network is needed.
 
-What a model was told about the world (previews, what the twin foresaw) comes from the record too, so that the same
-talk comes out on any state. Needs the extra `llm`: its code is part of what is being proved.
+What a model read on the way (previews, what the twin foresaw) comes from the record too, so that the same talk comes
+out on any state. Needs the extra `llm`: its code is part of what is being proved.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from agentorch.graphs.llm.tape import Tape, requests_of
 from agentorch.model.brain import BrainContext
 from agentorch.model.observation import Observation
 from agentorch.model.proposals import BrainReport, Exchange
+from agentorch.tools.catalogue import READ_TOOLS
 from agentorch.tools.toolbox import ToolAnswer
 
 if TYPE_CHECKING:
     import httpx2
 
-#: Tools whose answers depend on the state of their moment; the others read the observation.
-WORLD_TOOLS: Final = frozenset({"preview", "foresee"})
 #: Nothing is waited for; a record that takes this long is not read to its end.
 PLAYING_TIMEOUT_S: Final = 60.0
 
@@ -104,7 +103,7 @@ class _CassetteWire:
 
         async def again(name: str, arguments: object) -> ToolAnswer:
             content = next(recorded, None)  # every call has one, so that the order holds
-            if name in WORLD_TOOLS and content is not None:
+            if name in READ_TOOLS and content is not None:
                 return ToolAnswer(ok=not content.startswith('{"error":'), content=content)
             return await call(name, arguments)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 
-from agentorch.model.guardrails import GuardrailSettings
 from agentorch.model.observation import Observation, WorkerFacts
 
 #: Rows of each list that a model is shown unasked; `read_observation` reads on.
@@ -32,31 +32,45 @@ def system(rounds: int) -> str:
 
 def observed(observation: Observation) -> str:
     """The observation as JSON: counts whole, lists cut to their first rows, sound workers and samples left out."""
-    whole: dict[str, Any] = msgspec.to_builtins(observation)
-    whole["workers"] = [msgspec.to_builtins(one) for one in observation.workers if _is_odd(one)]
+    whole = _said(observation)
+    odd = [worker for worker in observation.workers if _is_odd(worker)]
+    whole["workers"] = _said(odd)
     whole.pop("devices", None)
-    if observation.guardrails == GuardrailSettings():
-        whole.pop("guardrails", None)
-    shown: dict[str, str] = {}
-    for section, rows in list(whole.items()):
-        if isinstance(rows, list | tuple) and len(rows) > ROWS_SHOWN:
-            shown[section] = f"{ROWS_SHOWN} of {len(rows)}"
-            whole[section] = rows[:ROWS_SHOWN]
-    shown["workers"] = f"{len(whole['workers'][:ROWS_SHOWN])} of {len(observation.workers)}"
-    return msgspec.json.encode({**_short(whole), "shown": shown}).decode()
+    shown = {name: f"{ROWS_SHOWN} of {len(rows)}" for name, rows in whole.items() if _is_long(rows)}
+    shown["workers"] = f"{len(odd[:ROWS_SHOWN])} of {len(observation.workers)}"
+    cut = {name: rows[:ROWS_SHOWN] if _is_long(rows) else rows for name, rows in whole.items()}
+    return msgspec.json.encode({**cut, "shown": shown}).decode()
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > ROWS_SHOWN
 
 
 def _is_odd(worker: WorkerFacts) -> bool:
     return worker.state != "up" or worker.cordoned or worker.health != "ok" or bool(worker.failures)
 
 
-def _short(value: Any) -> Any:
+def _said(value: Any) -> Any:
+    """What JSON can say of it, without fields at their defaults, numbers short.
+
+    Fields are compared with their defaults here: msgspec's own way looks at identity, and what is read from a ledger
+    would be told otherwise than what was just made.
+    """
     match value:
+        case msgspec.Struct():
+            fields = msgspec.structs.fields(value)
+            return {
+                field.encode_name: _said(getattr(value, field.name))
+                for field in fields
+                if field.required or getattr(value, field.name) != field.default
+            }
         case float():
             return round(value, DIGITS)
         case dict():
-            return {key: _short(item) for key, item in value.items()}
+            return {str(key): _said(item) for key, item in value.items()}
         case list() | tuple():
-            return [_short(item) for item in value]
+            return [_said(item) for item in value]
+        case StrEnum():
+            return value.value
         case _:
             return value

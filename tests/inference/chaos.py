@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -22,11 +23,14 @@ from agentorch.core import invariants
 from agentorch.core.evolve import evolve
 from agentorch.core.guardrails import rejudge
 from agentorch.core.state import State
+from agentorch.errors import Refused
 from agentorch.graphs.llm.brain import llm_brain
 from agentorch.graphs.llm.budget import REPLY_TOKENS_MIN
+from agentorch.graphs.llm.cassette import replayed
 from agentorch.model import events as ev
 from agentorch.model import limits
-from agentorch.model.proposals import BrainReport, Reschedule
+from agentorch.model.brain import BrainContext
+from agentorch.model.proposals import BrainReport, Draft, Reschedule
 from agentorch.runtime.port import RuntimePort
 from tests.core.guardrails.breaches import breaches
 from tests.graphs.supervising import supervising
@@ -37,6 +41,15 @@ from tests.inference.world import World
 MODEL = "noise"
 TOKENS_PER_CYCLE = 40_000
 TELL_EVERY = 200
+REPLAYED_MAX = 200
+
+
+async def unreachable(drafts: tuple[Draft, ...]) -> Any:
+    raise Refused("unreachable", "there is no state any more")
+
+
+#: What a record is replayed in: nothing answers.
+NO_WORLD = BrainContext(preview=unreachable, foresee=unreachable, timeout_s=0.0)
 
 
 @dataclass
@@ -85,8 +98,10 @@ async def rampage(url: str, proposals: int, seed: int) -> Rampage:
                     told += TELL_EVERY
         await runtime.settled()
         events = [event async for batch in world.ledger.read() for _, event in batch]
+    # As a reader of the ledger gets them: through the encoding and back.
+    events = msgspec.json.decode(msgspec.json.encode(events), type=list[ev.Event])
     done = Rampage(events, time.monotonic() - began_s)
-    done.found += [*breaches(events), *judged_again(events), *uncapped(done)]
+    done.found += [*breaches(events), *judged_again(events), *uncapped(done), *await otherwise(done)]
     return done
 
 
@@ -100,7 +115,7 @@ def noise(url: str, model: str, seed: int, rounds: int) -> LlmSettings:
         timeout_s=60.0,
         max_rounds=rounds,
         max_tokens_per_cycle=TOKENS_PER_CYCLE,
-        max_tokens_per_reply=2_000,
+        max_tokens_per_reply=1_500,
         tool_choice="required",
         name_enums=True,
     )
@@ -109,13 +124,27 @@ def noise(url: str, model: str, seed: int, rounds: int) -> LlmSettings:
 def judged_again(events: list[ev.Event]) -> list[str]:
     """Every verdict that does not come out again from what the ledger holds, and every broken invariant."""
     state, found = State(), []
-    for event in msgspec.json.decode(msgspec.json.encode(events), type=list[ev.Event]):
+    for event in events:
         if isinstance(event, ev.ProposalJudged | ev.ProposalChanged):
             verdict = rejudge(state, event)
             if verdict != event.proposal.verdict:
                 found.append(f"{event.proposal.id} was ruled {event.proposal.verdict}; again: {verdict}")
         evolve(state, event)
     return found + invariants.breaches(state)
+
+
+async def otherwise(done: Rampage) -> list[str]:
+    """Every report, or of many a sample, that does not come out again from its recorded exchanges alone."""
+    seen = {event.observation.cycle: event.observation for event in done.events if isinstance(event, ev.CycleObserved)}
+    decided = [event for event in done.events if isinstance(event, ev.CycleDecided)]
+    found = []
+    for event in decided[:: 1 + len(decided) // REPLAYED_MAX]:
+        brain = replayed(event.report)
+        again = await brain.decide(seen[event.cycle], NO_WORLD)
+        same = (again.drafts, again.hold, again.error) == (event.report.drafts, event.report.hold, event.report.error)
+        if brain.differs or not same:
+            found.append(f"cycle {event.cycle} comes out otherwise from its record: {again.error or again.hold}")
+    return found
 
 
 def uncapped(done: Rampage) -> list[str]:
@@ -145,6 +174,8 @@ def main(proposals: int, seed: int) -> int:
             done = asyncio.run(rampage(url, proposals, seed))
     errors = sum(bool(report.error) for report in done.reports)
     print(f"{done.proposals} proposals in {len(done.reports)} cycles ({errors} of them errors), {done.took_s:.0f} s")
+    waited = sum(one.took_ms for report in done.reports for one in report.exchanges) / 1000
+    print(f"{sum(len(report.exchanges) for report in done.reports)} exchanges with the model took {waited:.0f} s of it")
     print(f"rulings: {dict(done.rulings())}; carried out: {dict(done.carried_out())}")
     print(f"breaches: {len(done.found)}", *done.found[:20], sep="\n")
     return 1 if done.found else 0

@@ -21,7 +21,7 @@ CALL, CALL_END, TURN, TURN_END = "<tool_call>\n", "</tool_call>", "<|im_start|>"
 WORDS = ('{"name": "', '", "arguments": ', "propose_", '"reason":"', '"pool":"', '"job":"', '"change":"', '"workers":')
 #: Tokens that it likes more than others, in logits: texts and numbers that come to an end, calls that are followed by
 #: others now and then.
-LIKED = {'"': 5.0, "}": 4.0, ",": 2.0, "]": 4.0, TURN_END: 1.0, CALL: 3.0, " ": -5.0}
+LIKED = {'"': 5.0, "}": 4.0, ",": 2.0, "]": 4.0, TURN_END: 0.5, CALL: 3.0, " ": -5.0}
 LIKED |= dict.fromkeys(WORDS, 3.0)
 BYTE_BIAS = -8.0  # raw bytes: control characters, and UTF-8 that is none
 
