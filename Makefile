@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check bench soak soak-ray partition clean
+.PHONY: help demo test check bench soak soak-ray partition chaos clean
 .DEFAULT_GOAL := help
 
 help:                 ## say what there is
@@ -12,7 +12,7 @@ help:                 ## say what there is
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "agentorch needs Python >= 3.11; try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,ray]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,ray,llm,inference]'
 	@touch $@
 
 demo: $(VENV)/.ready  ## the main job: a real server, a real trace, the supervisor at work, the terminal UI
@@ -32,6 +32,9 @@ bench: $(VENV)/.ready ## measure, beside peers, and print the tables of benchmar
 
 soak: $(VENV)/.ready  ## kill -9 the server 50 times under load and check that nothing is lost
 	$(BIN)/python -m tests.soak --kills 50 --jobs 200
+
+chaos: $(VENV)/.ready ## a model of noise on a real llama.cpp server makes 10,000 proposals: not one breach
+	$(BIN)/python -m tests.inference.chaos --proposals $(or $(N),10000) --seed $(or $(SEED),1)
 
 partition: $(VENV)/.ready ## pull cables between network namespaces: two runs of a job never overlap (needs root)
 	AGENTORCH_NETNS=1 $(BIN)/python -m pytest tests/ray/test_partition.py tests/ray/test_autoscaler.py -s
