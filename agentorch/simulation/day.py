@@ -200,7 +200,8 @@ class Day:
         """It was on a worker when the window began."""
         attempt = job.attempts[-1]
         if attempt.started_ms is None:
-            self._put(self.now_ms + self.lives.launch_ms(job.id), BEGAN, job.id, attempt.number)
+            begins_ms = max(self.now_ms, attempt.ordered_ms + self.lives.launch_ms(job.id))
+            self._put(begins_ms, BEGAN, job.id, attempt.number)
         else:
             self._runs(job.id, attempt.number, self.lives.begins(job.id, attempt.started_ms))
         if job.state is JobState.stopping:
