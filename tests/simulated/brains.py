@@ -43,19 +43,30 @@ class WildBrain:
 
     def _draft(self, seen: Observation) -> Draft:
         rng = self.chance
-        pool = rng.choice([*(one.name for one in seen.pools), "nowhere"])
-        job = rng.choice([*(one.id for one in (*seen.running, *seen.queued)), "job-999999"])
-        worker = rng.choice([*(one.id for one in seen.workers), "cpu-99"])
-        other = rng.choice([one.name for one in seen.pools] or ["nowhere"])
+        pools = [one.name for one in seen.pools]
+        running, queued = [one.id for one in seen.running], [one.id for one in seen.queued]
         wanted: list[dict[str, Any]] = [
-            {"kind": "scale", "pool": pool, "workers": rng.randint(-1, 6)},
-            {"kind": "reschedule", "job": job, "change": rng.choice(["preempt", "requeue", "pause", "resume"])},
-            {"kind": "reschedule", "job": job, "change": "priority", "priority": rng.randint(-5, 105)},
-            {"kind": "reschedule", "job": job, "change": "start_at", "start_ms": seen.at_ms + rng.randint(0, 300_000)},
-            {"kind": "reroute", "pool": pool, "job": job},
-            {"kind": "reroute", "pool": pool, "from_pool": other, "at_most": rng.randint(1, 9)},
-            {"kind": rng.choice(["cordon", "uncordon"]), "worker": worker},
-            {"kind": "alert", "text": "look at this"},
+            *(
+                {"kind": "scale", "pool": one.name, "workers": one.target + rng.choice([-1, 1, 2])}
+                for one in seen.pools
+            ),
+            {"kind": "scale", "pool": self._any(pools), "workers": rng.randint(-1, 9)},
+            *({"kind": "reschedule", "job": self._any(running), "change": how} for how in ("preempt", "requeue")),
+            *({"kind": "reschedule", "job": self._any(queued), "change": how} for how in ("pause", "resume")),
+            {"kind": "reschedule", "job": self._any(queued), "change": "priority", "priority": rng.randint(-5, 105)},
+            {
+                "kind": "reschedule",
+                "job": self._any(queued),
+                "change": "start_at",
+                "start_ms": seen.at_ms + rng.randint(0, 100_000),
+            },
+            {"kind": "reroute", "pool": self._any(pools), "job": self._any(queued)},
+            {"kind": "reroute", "pool": self._any(pools), "from_pool": self._any(pools), "at_most": rng.randint(1, 9)},
+            *({"kind": kind, "worker": self._any([one.id for one in seen.workers])} for kind in ("cordon", "uncordon")),
+            {"kind": "alert", "text": f"look at this, {rng.randint(0, 9)}"},
             {"kind": "format", "disk": "all"},
         ]
         return Draft(action=rng.choice(wanted), reason="it seemed right")
+
+    def _any(self, names: list[str]) -> str:
+        return self.chance.choice(names) if names and self.chance.random() < 0.95 else "nothing"

@@ -20,6 +20,7 @@ from tests.simulated.approvals import Approvals
 
 #: Beside its grace, until what was stopped must be gone: machines are cut off and the runtime is down only so long.
 STOP_SLACK_MS = 240_000
+QUIET_SLACK_MS = 60_000  # once nothing fails any more
 
 
 class Try(msgspec.Struct):
@@ -33,7 +34,7 @@ class Try(msgspec.Struct):
     paid_until_ms: int
     ended: bool = False
     stopping: Cause | None = None
-    gone_by_ms: int | None = None  # true time by which a stop must have ended it
+    stop_ms: int = 0  # true time by which it must be gone, if everything works
 
 
 class Work(msgspec.Struct):
@@ -77,6 +78,7 @@ class Checker:
         self.broken = broken
         self.runs = runs
         self.true_ms = true_ms
+        self.quiet_from_ms = 1 << 62
         self.hashes: list[bytes] = []
         self.seq = 0
         self.at_ms = 0
@@ -280,7 +282,7 @@ class Checker:
         work = self._work(event.job, event)
         one = work.tries[event.attempt]
         one.stopping = event.cause
-        one.gone_by_ms = one.gone_by_ms or self.true_ms() + event.grace_ms + STOP_SLACK_MS
+        one.stop_ms = one.stop_ms or self.true_ms() + event.grace_ms
         if event.cause is Cause.preempted and (not work.spec.preemptible or work.spec.tier is Tier.realtime):
             self.broken(f"{event.job} is preempted, which may not be")
 
@@ -350,7 +352,10 @@ class Checker:
         now_ms = self.true_ms()
         for work in self.jobs.values():
             one = work.live
-            if one is not None and one.gone_by_ms is not None and now_ms > one.gone_by_ms:
+            if one is None or one.stopping is None:
+                continue
+            quiet_ms = self.quiet_from_ms + work.spec.grace_ms + QUIET_SLACK_MS
+            if now_ms > min(one.stop_ms + STOP_SLACK_MS, max(quiet_ms, one.stop_ms + QUIET_SLACK_MS)):
                 self.broken(f"{work.id}.{one.number} was told to stop ({one.stopping}) and is still there")
 
     def is_stopped(self, attempt: str) -> None:

@@ -97,7 +97,7 @@ class Operator:
 
     async def live(self) -> None:
         while True:
-            await asyncio.sleep(self.rng.expovariate(1 / 8))
+            await asyncio.sleep(self.rng.expovariate(1 / 6))
             try:
                 await self.look()
                 if self.rng.random() < 0.35:
@@ -114,7 +114,7 @@ class Operator:
         facts = await self.facts()
         proposals = [facts.proposals[name] for name in facts.unsettled]
         fresh = [msgspec.structs.replace(one) for one in proposals if one.state is ProposalState.open]
-        await asyncio.sleep(self.rng.choice([0.0, 0.0, 5.0, 60.0]))  # coffee
+        await asyncio.sleep(self.rng.choice([0.0, 0.0, 0.0, 2.0, 60.0]))  # coffee
         self.seen = (self.seen + fresh)[-20:]
         for proposal in self.rng.sample(self.seen, min(2, len(self.seen))):
             times = 2 if self.rng.random() < 0.2 else 1
@@ -146,7 +146,7 @@ class Operator:
             cmd.CordonWorker(worker=worker, cordoned=rng.random() < 0.3, by=by),
             cmd.RepairWorker(worker=worker, by=by),
             cmd.RepairDevice(device=rng.choice(town.GPUS), by=by),
-            cmd.SetMode(mode=rng.choice([Mode.guarded] * 3 + [Mode.approve, Mode.observe, Mode.paused]), by=by),
+            cmd.SetMode(mode=rng.choice([town.mode(self.world.chance)] * 5 + list(Mode)), by=by),
         ]
         await self.world.ask(rng.choice(wanted))
 

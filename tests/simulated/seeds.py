@@ -24,9 +24,9 @@ from tests.simulated import town
 from tests.simulated.people import population
 from tests.simulated.world import Breach, Faults, World
 
-TROUBLE_S = 300.0
+TROUBLE_S = 150.0
 #: Virtual time after the last fault in which everything must have ended.
-QUIET_S = 4 * 3600.0
+QUIET_S = 2 * 3600.0
 #: Lives are short here: snapshots are written more often, so that starts from one happen too, and the twin looks less
 #: far ahead, because what it says is not what is tested.
 LIMITS = {"SNAPSHOT_EVERY_EVENTS": 60, "TWIN_STEPS": 40, "TWIN_QUESTION_STEPS": 80}
@@ -124,7 +124,7 @@ async def _watch(world: World, tasks: list[asyncio.Task[None]], work: object) ->
 async def _quiet(world: World) -> None:
     """No faults any more, and people let everything go on: then all work ends."""
     world.say("quiet")
-    world.faults = Faults(crash_at_step=0, crash_at_tender_step=0, crash_at_message=0, sync_error=0, slow=0)
+    world.faults = Faults(crash_at_step=0, tender=0, crash_at_message=0, sync_error=0, slow=0)
     world.full, world.samples.trouble, world.brain.calm = False, 0.0, True
     for machine in world.machines.values():
         machine.weather, machine.cut = Weather(latency_ms=(1, 5)), False
@@ -133,6 +133,7 @@ async def _quiet(world: World) -> None:
     for node in list(cloud.inner.nodes.there.values()):
         if node.state is NodeState.suspect:
             cloud.driver.trust(node.id)
+    world.checker.quiet_from_ms = world.clock.true_ms()
     until_s = asyncio.get_running_loop().time() + QUIET_S
     while not await _is_over(world):
         world.checker.look_around()

@@ -15,6 +15,7 @@ from agentorch.model import commands as cmd
 from agentorch.model.attempts import AttemptSpec, NodeInfo
 from agentorch.model.fleet import PoolSpec, TenantSpec
 from agentorch.model.jobs import Cause, Checkpoint, Constraints, JobSpec, Resources, RetryOn, RetryPolicy, Tier
+from agentorch.model.proposals import Mode
 from agentorch.simulation.faults.chance import Chance
 
 GIB = 2**30
@@ -74,6 +75,11 @@ def configure(facts: Facts) -> Sequence[cmd.Command]:
     return [*pools, *(cmd.ConfigureTenant(spec=tenant) for tenant in tenants)]
 
 
+def mode(chance: Chance) -> Mode:
+    """In which a life begins: in half of them people are asked everything."""
+    return chance.stream("mode").choice([Mode.guarded, Mode.approve])
+
+
 def offers() -> dict[str, Offer]:
     """Nodes that can be had at once."""
     gpus = tuple(f"{number}" for number in range(2))
@@ -98,7 +104,7 @@ def script(chance: Chance) -> Script:
 
     def plan(spec: AttemptSpec) -> Plan:
         rng = chance.stream(f"attempt/{spec.id}")
-        run_ms = 900_000 if rng.random() < 0.04 else round(min(200_000.0, rng.lognormvariate(9.8, 1.0)))
+        run_ms = 300_000 if rng.random() < 0.1 else round(min(200_000.0, rng.lognormvariate(9.8, 1.0)))
         way = rng.random()
         heeds = rng.random() < 0.8
         if way < 0.02:

@@ -39,8 +39,15 @@ from tests.simulated.telemetry import Samples
 
 encode_one = msgspec.msgpack.Encoder().encode
 STORY_LINES = 4_000
-#: Commits that carry one of these are where a crash hurts most.
-TENDER = (b'"job-submitted"', b'"job-started"', b'"job-stopping"', b'"approval-answered"', b'"action-started"')
+#: Commits that carry one of these are where a crash hurts, with how likely it comes there: the rare are aimed at more.
+TENDER = {
+    b'"job-submitted"': 0.004,
+    b'"job-started"': 0.004,
+    b'"job-stopping"': 0.02,
+    b'"approval-answered"': 0.02,
+    b'"action-started"': 0.03,
+    b'"node-released"': 0.02,
+}
 BAD_WEATHER = Weather(latency_ms=(1, 300), stuck=0.03, unsent=0.01, unheard=0.01, twice=0.1, late_ms=2_000)
 
 
@@ -52,7 +59,7 @@ class Faults(msgspec.Struct):
     """Chances; all zero is a quiet world."""
 
     crash_at_step: float = 0.0006  # per step of a commit
-    crash_at_tender_step: float = 0.004
+    tender: float = 1.0  # that much of what `TENDER` says
     crash_at_message: float = 0.003
     sync_error: float = 0.0008
     slow: float = 0.01  # a commit that takes seconds
@@ -162,8 +169,8 @@ class World:
 
     async def _at_step(self, step: Step, body: bytes) -> None:
         rng, faults = self._disk_chance, self.faults
-        tender = any(word in body for word in TENDER)
-        crash = rng.random() < (faults.crash_at_tender_step if tender else faults.crash_at_step)
+        tender = max((likely for word, likely in TENDER.items() if word in body), default=0.0)
+        crash = rng.random() < max(faults.crash_at_step, faults.tender * tender)
         if step in (Step.begun, Step.written):
             slow = rng.random() < faults.slow
             await asyncio.sleep(rng.uniform(0.5, 8.0) if slow else rng.uniform(0.0002, 0.004))
@@ -244,10 +251,10 @@ class World:
             RuntimePort(runtime),
             self.brain,
             RuleBrain(),
-            cycle_s=10.0,
+            cycle_s=3.0,
             timeout_s=6.0,
             checkpoints=None,
-            wait=self.clock.wait,
+            wait=lambda seconds: self.clock.wait(10 * seconds if self.brain.calm else seconds),
             clock=loop.time,
         )
         supervisors.append(supervisor)

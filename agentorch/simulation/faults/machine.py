@@ -258,4 +258,5 @@ class SimulatedExecutor:
         wall = self.machine.clock.wall_ms
         samples = tuple(msgspec.structs.replace(sample, at_ms=wall(sample.at_ms)) for sample in node.samples)
         notice_ms = None if node.notice_ms is None else wall(node.notice_ms)
-        return msgspec.structs.replace(node, samples=samples, notice_ms=notice_ms)
+        devices = tuple(f"{node.id}/{device}" for device in node.devices)  # no two nodes have the same one
+        return msgspec.structs.replace(node, samples=samples, notice_ms=notice_ms, devices=devices)
