@@ -6,8 +6,10 @@ from agentorch.core import fit
 from agentorch.core.guardrails.case import Case, allow, deny, seconds
 from agentorch.core.guardrails.selection import may_go_to
 from agentorch.core.nodes import failed, group_of
+from agentorch.core.reservations import Amount, Kept, describe
 from agentorch.core.stopping import lost_work_ms
 from agentorch.model import limits
+from agentorch.model.fleet import Pool
 from agentorch.model.jobs import TIER_RANK, Attempt, Job, JobState, Tier
 from agentorch.model.proposals import Cordon, Note, Reroute, Reschedule
 
@@ -72,7 +74,7 @@ def residency(case: Case) -> Note | None:
 
 
 def reservations(case: Case) -> Note | None:
-    """G10: room that is kept for one job is not taken away from it."""
+    """G10: room that is kept for a job, or reserved for a tenant or tier, is not taken away from it."""
     pool = case.pool
     if isinstance(case.action, Cordon) and case.worker is not None and case.worker.reserved_for:
         return deny("G10", f"{case.worker.id} is kept for {case.worker.reserved_for}")
@@ -83,7 +85,19 @@ def reservations(case: Case) -> Note | None:
     free = sum(1 for worker in workers if not worker.reserved_for and (worker.cordoned or not worker.running))
     if kept and free < case.shrinks_by:
         return deny("G10", f"{kept[0].id} is kept for {kept[0].reserved_for}, and only {free} other workers are empty")
-    return None
+    return _reserved(case, pool) if pool.spec.reservations else None
+
+
+def _reserved(case: Case, pool: Pool) -> Note | None:
+    """Shrinking takes cordoned workers first, then empty ones: as many must stay as reservations leave unused."""
+    kept = Kept(case.facts, pool)
+    gone = max(0, case.shrinks_by - sum(worker.cordoned for worker in case.workers_of(pool)))
+    shape = pool.spec.shape
+    left = kept.short().plus(Amount(shape.gpus * gone, shape.cpu_milli * gone))
+    if kept.empty - gone >= kept.short_workers() and kept.free.covers(left):
+        return None
+    reserved = ", ".join(describe(one) for one in pool.spec.reservations)
+    return deny("G10", f"{pool.spec.name} reserves {reserved}; {gone} workers fewer would leave too little of it")
 
 
 def poison(case: Case) -> Note | None:
