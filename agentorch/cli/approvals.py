@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from agentorch.cli.common import Common, call
+from agentorch.cli.impacts import impact_line
 from agentorch.cli.output import Printer, note, safe, span
 from agentorch.client import Client
 from agentorch.schemas.supervision import ProposalDocument
@@ -70,6 +71,7 @@ def card(one: ProposalDocument) -> None:
     note(f"{one.id}  {safe(one.title)}  (risk {one.risk}, {'reversible' if one.reversible else 'not reversible'})")
     if one.before or one.after:
         note(f"  change  {safe(one.before)} -> {safe(one.after)}")
+    note(f"  impact  {safe(impact_line(one.impact))}")
     if one.reason:
         note(f"  {one.brain} says: {safe(one.reason)}")
     for line in one.evidence:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agentorch.cli.common import Common, call
+from agentorch.cli.impacts import impact_line, score_lines
 from agentorch.cli.output import Printer, note, safe, when
 from agentorch.client import Client
 from agentorch.schemas.supervision import DecisionDocument, ProposalDocument
@@ -71,7 +72,11 @@ def _proposal(one: ProposalDocument) -> None:
     for label, text in (("why", one.reason), ("outcome", one.outcome)):
         if text:
             print(f"  {label}: {safe(text)}")
+    if one.impact is not None:
+        print(f"  impact: {safe(impact_line(one.impact))}")
     for rule in one.notes:
         print(f"  {rule.rule} {rule.ruling}: {safe(rule.text)}")
     if one.answer is not None:
         print(f"  {one.answer.kind} by {one.answer.by} at {when(one.answer.at)}: {safe(one.answer.reason)}")
+    for text in score_lines(one.score) if one.score is not None else ():
+        print(f"  {safe(text)}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from agentorch.cli.common import Common, call
-from agentorch.cli.output import Printer, dollars, note, safe, span
+from agentorch.cli.impacts import between, label, signed, written
+from agentorch.cli.output import Printer, note, safe, span
 from agentorch.client import Client
 from agentorch.errors import ConfigError
 from agentorch.schemas.supervision import ForeseenDocument
-from agentorch.schemas.twin import ChangeDocument, RangeDocument
+from agentorch.schemas.twin import ChangeDocument
 
 Kind = Literal["scale", "cordon", "uncordon", "reroute", "priority", "pause", "resume", "preempt", "requeue"]
 _TARGETS: Final = {"scale": "pool", "cordon": "worker", "uncordon": "worker"}  # of the others: job
@@ -70,7 +71,7 @@ def _print(out: Printer, found: ForeseenDocument) -> None:
         _table(out, impact.changes)
     if impact.draws:
         gain = impact.gain_s
-        note(f"waiting saved, all jobs together: {_signed(gain.mid)} ({_signed(gain.low)} to {_signed(gain.high)})")
+        note(f"waiting saved, all jobs together: {signed(gain.mid)} ({signed(gain.low)} to {signed(gain.high)})")
         early = "; stopped early: less far ahead than wanted" if impact.stopped_early else ""
         note(f"{span(impact.horizon_s)} ahead, {impact.draws} draws, {impact.steps} simulated events{early}")
     for text in (impact.text, found.rests_on):
@@ -86,28 +87,10 @@ def _table(out: Printer, changes: list[ChangeDocument]) -> None:
     out.rows(
         changes,
         [
-            ("measure", lambda one: one.measure.removesuffix("_s").removesuffix("_usd_micros").replace("_", " ")),
-            ("no action", lambda one: written(one, one.idle.mid)),
-            ("with it", lambda one: written(one, one.acted.mid)),
-            ("8 of 10 futures", lambda one: between(one, one.acted)),
+            ("measure", lambda one: label(one.measure)),
+            ("no action", lambda one: written(one.measure, one.idle.mid)),
+            ("with it", lambda one: written(one.measure, one.acted.mid)),
+            ("8 of 10 futures", lambda one: between(one.measure, one.acted)),
             ("", lambda one: "in the noise" if one.judged == "unclear" else one.judged),
         ],
     )
-
-
-def written(change: ChangeDocument, value: float) -> str:
-    """With the unit that the measure's name ends with."""
-    if change.measure.endswith("_usd_micros"):
-        return dollars(value / 1e6)
-    if change.measure.endswith("_percent"):
-        return f"{value:.0f} %"
-    return span(value) if change.measure.endswith("_s") else f"{value:g}"
-
-
-def between(change: ChangeDocument, found: RangeDocument) -> str:
-    low, high = written(change, found.low), written(change, found.high)
-    return low if low == high else f"{low} to {high}"
-
-
-def _signed(seconds: float) -> str:
-    return f"-{span(-seconds)}" if seconds < 0 else span(seconds)
