@@ -185,11 +185,11 @@ def test_a_gain_must_be_worth_its_price() -> None:
     # Ten minutes of one worker at $12 an hour that no work uses are $2, an hour of waiting.
     used = Range(DOLLAR, DOLLAR, DOLLAR)
     for impact, waiting, grows in [
-        (saving(1000, 3500, 4000), 2, False),
-        (saving(1000, 3700, 4000), 2, True),
-        (saving(1000, 3500, 4000), 3, True),
-        (saving(1000, 2000, 4000, cost_usd_micros=used), 2, True),
-        (saving(1000, 1700, 4000, cost_usd_micros=used), 2, False),
+        (saving(3000, 3500, 4000), 2, False),
+        (saving(3200, 3700, 4200), 2, True),
+        (saving(3000, 3500, 4000), 3, True),
+        (saving(1500, 2000, 2500, cost_usd_micros=used), 2, True),
+        (saving(1200, 1700, 2200, cost_usd_micros=used), 2, False),
     ]:
         weights = Weights(waiting_usd_micros_per_hour=waiting * DOLLAR)
         report = Told(by_size({5: impact})).decide(seen(priced), weights)
@@ -202,6 +202,11 @@ def test_an_unknown_price_is_said_and_left_to_people() -> None:
     unknown = msgspec.structs.replace(pool(**BUSY), price_usd_micros_per_hour=None)
     (draft,) = Told(by_size({}, saving(500, 900, 1200))).decide(seen(unknown)).drafts
     assert "wastes an unknown sum" in draft.evidence[-1]
+
+
+def test_what_happens_rarely_and_saves_much_counts_by_its_mean() -> None:
+    priced = msgspec.structs.replace(pool(**BUSY | {"need": 5}), price_usd_micros_per_hour=12 * DOLLAR)
+    assert Told(by_size({5: saving(30, 900, 18_000)})).decide(seen(priced)).drafts
 
 
 def test_deadlines_met_count_beside_waiting() -> None:
@@ -254,6 +259,9 @@ def test_the_twin_may_only_object_to_giving_back() -> None:
         report = Told(lambda _, impact=impact: impact).decide(idle)  # type: ignore[misc]
         assert actions(report) == ([{"kind": "scale", "pool": "cpu", "workers": 3}] if shrinks else [])
         assert shrinks or "But the twin objects: shrink cpu to 3" in report.hold
+    priced = seen(msgspec.structs.replace(pool(), price_usd_micros_per_hour=12 * DOLLAR))
+    (draft,) = Told(lambda _: saving(-900, -500, -100)).decide(priced).drafts
+    assert "saves $12.00" in draft.evidence[-1], "which is worth more than that much waiting"
     needed = seen(pool(need=4, busy=4, idle=0))
     told = Told(lambda _: saving(500, 900, 1200))
     assert (actions(told.decide(needed)), told.questions) == ([], 0)
@@ -302,12 +310,12 @@ def test_one_target_is_proposed_for_once() -> None:
 
 
 def test_a_draft_lists_what_was_weighed_with_its_numbers() -> None:
-    told = Told(by_size({5: saving(100, 200, 300), 6: saving(500, 900, 1200)}))
+    told = Told(by_size({5: saving(100, 200, 300), 6: saving(600, 900, 1200)}))
     (draft,) = told.decide(seen(pool(**BUSY))).drafts
     assert draft.reason == "20 jobs wait in cpu, p95 90 s of 60 s wanted; it needs 24 workers, has 4."
     assert draft.evidence == (
         "cpu: 20 queued, 4 running, 4 of 4 workers busy, 24 needed, 1 to 10 allowed, wait p95 90 s of 60 s wanted",
-        "foreseen, 9 draws: 15 min (8.3 min to 20 min) of waiting saved in 60 min; worth 15 min",
+        "foreseen, 9 draws: 15 min (10 min to 20 min) of waiting saved in 60 min; worth 15 min",
     )
     assert draft.alternatives == (
         "do nothing: p95 of waits 5.0 min (3.3 min to 6.7 min), 5 queued after 60 min",

@@ -19,8 +19,8 @@ class Kind(Enum):
 
 
 class Option(msgspec.Struct, frozen=True, kw_only=True):
-    """One way to act. `hourly_usd_micros` is what it adds to pay for, None = unknown; `dearer` the share of the money
-    for the work that it moves which would not be spent where the work waits now."""
+    """One way to act. `hourly_usd_micros` is what it adds to pay for, None = unknown, below zero what it saves;
+    `dearer` the share of the money for the work that it moves which would not be spent where the work waits now."""
 
     action: Action
     text: str

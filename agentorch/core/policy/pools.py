@@ -48,6 +48,7 @@ def idling(observation: Observation) -> Iterator[Problem]:
             reason=f"{pool.need} of {pool.target} workers of {pool.name} are needed, nothing waits and "
             f"{pool.idle} idle.",
             evidence=(numbers(pool),),
+            hourly_usd_micros=-taken * (pool.price_usd_micros_per_hour or 0),
         )
         yield Problem(
             kind=Kind.idling,

@@ -44,7 +44,7 @@ class Worth(msgspec.Struct, frozen=True, kw_only=True):
     impact: Impact
     gain_s: Range
     misses: float  # deadlines met that would be missed, as expected
-    cost_usd_micros: float | None  # wasted or dearer; None = unknown
+    cost_usd_micros: float | None  # wasted or dearer, below zero what is saved; None = unknown
     net_s: float
     doubt: float
     clear: bool
@@ -57,21 +57,24 @@ class Worth(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def harms(self) -> bool:
-        """Waits or misses would clearly grow."""
-        return self.gain_s.mid <= -LEAST_GAIN_S or self.misses <= -LEAST_MISSES
+        """Waits or misses would clearly grow, by more than what is saved is worth."""
+        return (self.gain_s.mid <= -LEAST_GAIN_S or self.misses <= -LEAST_MISSES) and self.net_s < 0
 
     def said(self) -> str:
         """Its numbers in words."""
         saved = f"{spread(self.gain_s)} of waiting saved in {span(self.impact.horizon_s)}"
         misses = f", {self.misses:.1f} deadlines met" if self.misses else ""
-        money = "" if self.cost_usd_micros == 0 else f", wastes {self._cost()}"
+        money = "" if self.cost_usd_micros == 0 else f", {self._money()}"
         widened = f", range widened {self.doubt:.1f} times for past errors" if self.doubt > 1 else ""
         early = ", stopped early" if self.impact.stopped_early else ""
         asked = ", counted half: a person must be asked" if self.asks else ""
         return f"{saved}{misses}{self._lost()}{money}; worth {span(self.net_s)}{asked}{widened}{early}"
 
-    def _cost(self) -> str:
-        return "an unknown sum" if self.cost_usd_micros is None else dollars(self.cost_usd_micros)
+    def _money(self) -> str:
+        cost = self.cost_usd_micros
+        if cost is None:
+            return "wastes an unknown sum"
+        return f"wastes {dollars(cost)}" if cost > 0 else f"saves {dollars(-cost)}"
 
     def _lost(self) -> str:
         lost_s = _change(self.impact, "lost_s")
@@ -93,8 +96,8 @@ def has_numbers(impact: Impact | None) -> bool:
 
 
 def expected(value: Range) -> float:
-    """The mean, by the 30-40-30 rule (Hurst, Brown and Swanson, AAPG Bulletin 84(12), 2000): the middle of a count that
-    is rarely above zero is zero, and its mean is not."""
+    """The mean, by the 30-40-30 rule (Hurst, Brown and Swanson, AAPG Bulletin 84(12), 2000): what rarely happens and
+    then counts much has a middle of zero, and its mean is not."""
     return 0.3 * value.low + 0.4 * value.mid + 0.3 * value.high
 
 
@@ -116,7 +119,7 @@ def weigh(
     cost = _wasted(option, impact, committed_s)
     lost = max(0.0, _change(impact, "lost_s")) + STOP_S * max(0.0, _change(impact, "preempted"))
     paid_s = 3_600 * (cost or 0.0) / max(1, weights.waiting_usd_micros_per_hour)
-    net_s = gain.mid + MISS_S * misses - lost - paid_s
+    net_s = expected(gain) + MISS_S * misses - lost - paid_s
     saves = gain.low > 0 and gain.mid >= LEAST_GAIN_S * doubt
     return Worth(
         option=option,
@@ -155,9 +158,12 @@ def _change(impact: Impact, measure: str) -> float:
 
 def _wasted(option: Option, impact: Impact, committed_s: float) -> float | None:
     """Micro-dollars that would not be spent otherwise: of what is added, what work does not use while it can't be given
-    back; of what work uses, what it would cost less elsewhere. Work that is only done earlier costs what it costs."""
+    back; of what work uses, what it would cost less elsewhere. Work that is only done earlier costs what it costs.
+    Below zero: what giving back saves."""
     if option.hourly_usd_micros is None:
         return None
+    if option.hourly_usd_micros < 0:  # what is given back can be had again at any time, so all of it is saved
+        return option.hourly_usd_micros * impact.horizon_s / 3_600
     used = max(0.0, _change(impact, "cost_usd_micros"))
     added = option.hourly_usd_micros * min(committed_s, impact.horizon_s) / 3_600
     return max(0.0, added - used) + used * option.dearer
