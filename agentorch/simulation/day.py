@@ -34,7 +34,7 @@ from agentorch.simulation.tally import Tally
 TICK_MS: Final = limits.SECOND_MS
 TICKS_MAX: Final = 100_000
 #: Everything that may happen at one instant, in this order.
-STOPPED, ENDED, BEGAN, SAID, ANSWERED = range(5)
+STOPPED, LOST, ENDED, BEGAN, SAID, ANSWERED = range(6)
 
 Tell = Callable[[int], None]
 
@@ -178,13 +178,13 @@ class Day:
             self.theirs[done[0]] = theirs
 
     def _lose_what_is_gone(self) -> None:
-        """Whatever ran on a node that is gone is reported lost: its lease is over."""
+        """Whatever ran on a node that is gone is reported lost, once its lease is over."""
         facts = self.state.facts
         for name in list(facts.running):
             job = facts.jobs[name]
             nodes = {one.node for one in job.attempts[-1].members if one.node}
             if any(node not in facts.nodes or facts.nodes[node].state is NodeState.down for node in sorted(nodes)):
-                self._report(job, job.attempts_made, Cause.node_lost)
+                self._put(self.now_ms + self.outside.lost_ms, LOST, job.id, job.attempts_made)
 
     # -- attempts
 
@@ -242,9 +242,9 @@ class Day:
                         checkpointed=said.checkpointed,
                     )
                 )
-            case t if t == STOPPED:
+            case t if t in (STOPPED, LOST):
                 self.lives.stops(theirs, self.now_ms)
-                self._report(job, due.attempt, Cause.error)
+                self._report(job, due.attempt, Cause.error if t == STOPPED else Cause.node_lost)
             case _:
                 self._ends(job, due.attempt)
 

@@ -16,7 +16,7 @@ from agentorch.errors import Refused
 from agentorch.model import commands as cmd
 from agentorch.model import events as ev
 from agentorch.model.attempts import NodeInfo
-from agentorch.model.fleet import Node
+from agentorch.model.fleet import Node, NodeState
 from agentorch.model.jobs import Attempt, Cause, JobSpec
 from agentorch.model.observation import DeviceSample
 from agentorch.model.proposals import Action, Answer, BrainReport, Draft, Proposal
@@ -79,8 +79,9 @@ class Outside(msgspec.Struct):
     impacts: dict[tuple[int, bytes], Impact] = {}  # that were foreseen, by cycle and action
     answers: list[Answered] = []
     lives: dict[str, Life] = {}
-    launch_ms: int = 0  # medians: from the order of a start or a stop to its report
+    launch_ms: int = 0  # medians: from the order of a start, or of a stop, to its report
     stop_ms: int = 0
+    lost_ms: int = 0  # from a node that is gone to the news that its work is
     health: bool = False  # telemetry was judged, and is to be again
 
     def foreseen(self, state: State, drafts: tuple[Draft, ...], now_ms: int) -> Outlook:
@@ -100,12 +101,15 @@ class _Reader:
         self.nodes: dict[str, dict[str, NodeInfo]] = {}
         self.ordered: dict[str, int] = {}  # job -> when its newest attempt was ordered
         self.began: dict[str, int] = {}  # job -> when it was first seen running
+        self.down: dict[str, int] = {}  # nodes: since when
+        self.nodes_of: dict[str, tuple[str, ...]] = {}  # on which a job runs
         self.stopping: dict[str, tuple[int, Cause]] = {}
         self.carried: dict[str, int] = {}  # what a job that resumes ran in attempts that were stopped
         self.cancelled: dict[str, None] = {}
         self.asked: dict[str, Proposal] = {}
         self.launches: list[int] = []
         self.stops: list[int] = []
+        self.losses: list[int] = []
         for name in before.unsettled:
             self.asked[name] = before.proposals[name]
         for job in before.jobs.values():
@@ -124,6 +128,7 @@ class _Reader:
     def resume(self, job: str, attempt: Attempt) -> None:
         """It was on a worker when the window began."""
         self.ordered[job] = attempt.ordered_ms
+        self.nodes_of[job] = tuple(one.node for one in attempt.members)
         if attempt.started_ms is not None:
             self.began[job] = attempt.started_ms
 
@@ -156,7 +161,14 @@ class _Reader:
                 listed.pop(event.node, None)
                 if event.listed:
                     listed[event.node] = _info(event)
-                self.add(at_ms, cmd.ReportNodes(executor=event.executor, nodes=tuple(listed.values())))
+                self.down.pop(event.node, None)
+                if event.state is NodeState.down:
+                    self.down[event.node] = at_ms
+                self.lists(at_ms, event.executor)
+            case ev.NodeRemoved():
+                for executor, listed in self.nodes.items():
+                    if listed.pop(event.node, None) is not None:
+                        self.lists(at_ms, executor)
             case ev.ProvisioningFailed():
                 self.add(
                     at_ms,
@@ -167,6 +179,14 @@ class _Reader:
             case _:
                 return False
         return True
+
+    def lists(self, at_ms: int, executor: str) -> None:
+        """All that an executor listed at one moment was one report."""
+        command = cmd.ReportNodes(executor=executor, nodes=tuple(self.nodes[executor].values()))
+        match self.found.happenings[-1:]:
+            case [(before_ms, cmd.ReportNodes(executor=before))] if (before_ms, before) == (at_ms, executor):
+                self.found.happenings.pop()
+        self.add(at_ms, command)
 
     def people(self, event: ev.Event) -> bool:
         at_ms = event.at_ms
@@ -224,6 +244,7 @@ class _Reader:
         match event:
             case ev.JobStarted():
                 self.ordered[event.job] = event.at_ms
+                self.nodes_of[event.job] = (event.node, *(place.node for place in event.ranks))
             case ev.AttemptRunning():
                 self.began[event.job] = event.at_ms
                 took_ms = event.at_ms - self.ordered.get(event.job, event.at_ms)
@@ -259,6 +280,9 @@ class _Reader:
             life.launch_ms.append(event.at_ms - ordered_ms)
         # What counts is how long its place was taken: from the first sign of it to the news of its end.
         run_ms = None if began_ms is None else max(0, event.at_ms - began_ms)
+        if event.cause is Cause.node_lost:
+            since = [self.down[node] for node in self.nodes_of.get(job, ()) if node in self.down]
+            self.losses += [event.at_ms - min(since)] if since else []
         if event.cause not in OWN:
             if stopped is not None:
                 self.stops.append(event.at_ms - stopped[0])
@@ -302,6 +326,7 @@ class _Reader:
                 life = found.lives[job]
                 life.least_ms = self.carried.get(job, 0) + max(0, found.end_ms - began_ms)
         found.launch_ms, found.stop_ms = _median(self.launches), _median(self.stops)
+        found.lost_ms = _median(self.losses)
         return found
 
 

@@ -13,8 +13,11 @@ from agentorch.core.facts import Facts
 from agentorch.core.invariants import breaches
 from agentorch.errors import ConfigError
 from agentorch.ledger.memory import MemoryLedger
+from agentorch.model import commands as cmd
+from agentorch.model.attempts import NodeInfo
 from agentorch.model.brain import Brain, BrainContext
 from agentorch.model.events import CycleObserved, Event, JobStarted, ProposalJudged
+from agentorch.model.fleet import NodeState
 from agentorch.model.jobs import Cause, Checkpoint, JobState
 from agentorch.model.observation import Observation
 from agentorch.model.proposals import Answer, AnswerKind, BrainReport, Draft, ProposalState, Reschedule
@@ -26,7 +29,7 @@ from agentorch.simulation.lives import lengths
 from agentorch.simulation.outside import Answered, outside
 from agentorch.simulation.replay import Asked, Courses, replay, reports_of
 from agentorch.simulation.tally import Tally
-from tests.core.world import START_MS
+from tests.core.world import GIB, START_MS
 from tests.simulation.past import Grows, Past, busy
 
 
@@ -229,6 +232,41 @@ def test_without_a_supervisor_then_another_may_be_tried_now() -> None:
     assert found["actions"].would > 0
     assert found["wait_avg_s"].would < found["wait_avg_s"].was
     assert found["wait_avg_s"].was == found["wait_avg_s"].measured
+
+
+def test_machines_come_and_go_as_they_did() -> None:
+    """Three nodes; one goes down with what ran there, and is not listed any more; another comes."""
+    past = Past(Grows(queued=1000))
+    spec = {"executor": "ray", "node_type": "*", "max_workers": 4, "min_workers": 0}
+    past.pool(workers=4, **spec)
+    nodes = [NodeInfo(id=f"n{at}", cpu_milli=1_000, memory_bytes=8 * GIB) for at in range(4)]
+    gone = msgspec.structs.replace(nodes[1], state=NodeState.down, problem="it does not answer")
+
+    def lists(*listed: NodeInfo) -> Any:
+        return lambda p: p.ask(cmd.ReportNodes(executor="ray", nodes=listed))
+
+    def lose(p: Past) -> None:
+        for name in list(p.facts.running):
+            if p.job(name).attempts[-1].node == "n1":
+                del p.began[name]
+                p.end(name, Cause.node_lost, None)
+
+    script = {
+        1: lists(*nodes[:3]),
+        3: lambda p: [p.work(40 + at) for at in range(6)],
+        20: lists(nodes[0], gone, nodes[2]),
+        27: lose,
+        30: lists(nodes[0], nodes[2]),
+        50: lists(nodes[0], nodes[2], nodes[3]),
+    }
+    past.live(200, script)
+    assert [job.state for job in past.facts.jobs.values()] == [JobState.succeeded] * 6
+    assert any(one.cause is Cause.node_lost for job in past.facts.jobs.values() for one in job.attempts)
+    for second in (0, 22, 60):
+        after = sum(event.at_ms < START_MS + 1000 * second for event in past.events)
+        _, day = again(past.events, after)
+        assert lived(day.state.facts) == lived(past.facts)
+        assert day.refused == {}
 
 
 def test_the_document_is_the_same_each_time(past: Past) -> None:
