@@ -45,6 +45,7 @@ def pool_details(view: View, pool: PoolDocument, width: int) -> list[Line]:
         lines.append(_fact("paused", pool.paused_reason or "yes", width, "warning"))
     if pool.protected:
         lines.append(_fact("protected", "the supervisor may not touch it", width, "guard"))
+    lines += _shares(pool, width)
     if pool.node_type:
         lines += _nodes(view, pool, width)
     if pool.failed_starts:
@@ -54,6 +55,25 @@ def pool_details(view: View, pool: PoolDocument, width: int) -> list[Line]:
         lines += [[], line(("Queue wait p95 so far", "dim bold")), spark(waits, min(width, 60), "primary", low=0.0)]
     workers = [worker for worker in view.snapshot.workers if worker.pool == pool.name]
     return lines + _devices(view, workers, width)
+
+
+def _shares(pool: PoolDocument, width: int) -> list[Line]:
+    """What others may borrow there, and what nobody else may take."""
+    lines = []
+    if pool.lends:
+        lines.append(_fact("lends", f"what idles; {words.plural(pool.borrowed, 'job')} there now give way", width))
+    for one in pool.reservations:
+        whom = plain(" ".join(name for name in (one.tenant, one.tier) if name))
+        units = (
+            (one.workers, one.unused_workers, "workers"),
+            (one.gpus, one.unused_gpus, "gpus"),
+            (one.cpus, one.unused_cpus, "cpus"),
+        )
+        for there, unused, unit in units:
+            if there:
+                text = f"{words.number(there)} {unit} for {whom}, {words.number(unused)} unused"
+                lines.append(_fact("reserved", text, width))
+    return lines
 
 
 def _node_problem(worker: WorkerDocument, width: int) -> list[Line]:
