@@ -52,7 +52,7 @@ async def run(size: Size) -> Table:
         columns=["", "most waiting", "events", "µs CPU/job", "µs CPU/event", "MiB", "reference fifo µs/job"],
         rows=rows,
         notes=[
-            f"Synthetic: Poisson arrivals at {LOAD:g} times what the cluster can do, so that a queue builds up and then "
+            f"Synthetic: Poisson arrivals at {LOAD:g} times what the cluster can do, so that a queue builds and then "
             f"drains; log-normal durations (median {MEDIAN_S} s, sigma {SIGMA:g}), 1 to 8 GPUs on nodes of "
             f"{GPUS_PER_NODE}, {TENANTS} tenants. Everything that a job is from submit to end, decided and folded in; "
             "no ledger. One run each, in a process of its own.",
