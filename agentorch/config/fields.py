@@ -212,6 +212,10 @@ POOL: Final[dict[str, Field]] = {
         0, limits.DAY_MS, "10m", "on nodes: how long work goes on on a worker that is to go, before it is moved"
     ),
     "provision_timeout": span(1_000, limits.DAY_MS, "5m", "on nodes: a node that is not there by then has failed"),
+    "preempts": flag(
+        True,
+        "whether the scheduler may stop work with a checkpoint here for work that has run less: see docs/scheduling.md",
+    ),
     "lends": flag(False, "whether jobs of other pools may borrow what idles here: see docs/sharing.md"),
     "reservations": Field(
         reservations.parse,

@@ -376,6 +376,7 @@ def _pool(name: str, fields: dict[str, Any], values: dict[str, _Value], default_
         power_cap_watts=fields["power_cap_watts"],
         drain_grace_ms=fields["drain_grace"],
         provision_timeout_ms=fields["provision_timeout"],
+        preempts=fields["preempts"],
         lends=fields["lends"],
         reservations=fields["reservations"],
     )

@@ -49,7 +49,7 @@ def reason(state: State, job: Job, now_ms: int) -> tuple[Reason, str] | None:
         if nearest[1] == "there is no pool" or NEARNESS[found[0]] > NEARNESS[nearest[0]]:
             nearest = found
     if job.was_preempted and nearest[0] in (Reason.no_capacity, Reason.reserved, Reason.order):
-        return Reason.preempted, f"it gave way to other work; {nearest[1]}"
+        return Reason.preempted, f"it gave way to {job.gave_way_to or 'other work'}; {nearest[1]}"
     return nearest
 
 

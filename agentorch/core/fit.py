@@ -115,10 +115,13 @@ def free_at(facts: Facts, worker: Worker, need: Resources, ranks: int = 1) -> in
     return next((at_ms for at_ms, there in rooms_over_time(facts, worker, need) if there >= ranks), None)
 
 
-def rooms_over_time(facts: Facts, worker: Worker, need: Resources) -> list[tuple[int, int]]:
+def rooms_over_time(
+    facts: Facts, worker: Worker, need: Resources, guess_ms: int | None = None
+) -> list[tuple[int, int]]:
     """(time, how many times `need` fits from then on) as jobs there reach their longest durations, from (0, now) on.
 
-    Ends of jobs that named no duration are unknown, and left out.
+    Ends of jobs that named no duration are unknown, and left out. With a present time to guess at, such a job is taken
+    to run on for as long as it has: half of what has lasted for so long does not (Gott, Nature 363, 1993).
     """
     cpu, memory, gpus = worker.free_cpu_milli, worker.free_memory_bytes, len(worker.free_devices)
     found = [(0, times(cpu, memory, gpus, need))]
@@ -128,7 +131,11 @@ def rooms_over_time(facts: Facts, worker: Worker, need: Resources) -> list[tuple
         attempt = job.attempts[-1]
         if job.spec.max_duration_ms is not None:
             end_ms = (attempt.started_ms or attempt.ordered_ms) + job.spec.max_duration_ms
-            ends.append((end_ms, attempt.ranks_on(worker.id), attempt.resources))
+        elif guess_ms is not None:
+            end_ms = 2 * guess_ms - (attempt.started_ms or attempt.ordered_ms)
+        else:
+            continue
+        ends.append((end_ms, attempt.ranks_on(worker.id), attempt.resources))
     for end_ms, ranks, held in sorted(ends, key=lambda item: item[0]):
         cpu, memory, gpus = cpu + ranks * held.cpu_milli, memory + ranks * held.memory_bytes, gpus + ranks * held.gpus
         found.append((end_ms, times(cpu, memory, gpus, need)))

@@ -28,9 +28,6 @@ COMPARED_WORKERS = 256
 #: Of a node that named no address: the machine itself.
 LOOPBACK = "127.0.0.1"
 
-#: Later than any end that is known: somebody in the way named no duration.
-UNKNOWN_MS = 2**62
-
 
 def workers_in(
     facts: Facts, job: Job, workers: Iterable[Worker], now_ms: int, starts: Starts
@@ -169,27 +166,22 @@ def visible_devices(attempt: Attempt, number: int) -> tuple[str, ...]:
     return tuple(device for rank in attempt.ranks if rank.node == own.node for device in rank.devices)
 
 
-def seats_to_keep(facts: Facts, job: Job, pool: Pool) -> tuple[int, Seats] | None:
-    """Where the gang will have room first: (when, seats to keep for it); None when the pool is too small as it stands.
-
-    The time at which enough ranks fit if every job takes its longest duration; `UNKNOWN_MS` when the ends that are
-    known do not suffice, and then the workers with the least running are waited for.
+def seats_to_keep(facts: Facts, job: Job, pool: Pool, guess_ms: int | None = None) -> tuple[int, Seats] | None:
+    """Where the gang will have room first: (when, seats to keep for it); None when the ends that are known, or guessed
+    at (`fit.rooms_over_time`), do not suffice, or the pool is too small as it stands.
     """
     need, gang = job.resources, job.spec.gang
     seats: dict[str, int] = {}
-    later: list[tuple[int, int, str, int]] = []
+    later: list[tuple[int, str, int]] = []
     for name in pool.workers:
         worker = facts.workers[name]
-        whole = fit.at_once(worker.shape, need) if fit.takes_work(worker) else 0
-        if not whole:
+        if not fit.takes_work(worker) or not fit.could_fit(worker.shape, need):
             continue
-        steps = fit.rooms_over_time(facts, worker, need)
+        steps = fit.rooms_over_time(facts, worker, need, guess_ms)
         seats[name] = min(gang, steps[0][1])
-        later += [(at_ms, 0, name, min(gang, ranks)) for at_ms, ranks in steps[1:]]
-        if steps[-1][1] < whole:
-            later.append((UNKNOWN_MS, len(worker.running), name, min(gang, whole)))
+        later += [(at_ms, name, min(gang, ranks)) for at_ms, ranks in steps[1:]]
     total, when_ms = sum(seats.values()), 0
-    for at_ms, _, name, ranks in sorted(later):
+    for at_ms, name, ranks in sorted(later):
         if total >= gang:
             break
         total, when_ms = total + ranks - seats[name], at_ms

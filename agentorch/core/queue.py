@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, heapreplace, merge
 from itertools import islice
 
+from agentorch.core.claims import came_ms
 from agentorch.core.facts import Facts
+from agentorch.core.forecast.memory import carried_ms
 from agentorch.model import limits
 from agentorch.model.jobs import TIER_RANK, WAITING, Constraints, Job, JobState, Resources
 
@@ -27,10 +29,12 @@ LineKey = tuple[int, str, Resources, Constraints, str, int, int, int | None]
 def order_key(job: Job) -> int:
     """Who goes first inside a tenant and tier, least first: a time in ms that does not change while the job waits.
 
-    Everybody ages alike, so age is the submit time, and a point of priority is a head start. Dear deadlines pull a job
-    forward: it goes before work submitted after `latest start - DEADLINE_LEAD_MS`.
+    Everybody ages alike, so age is the time of the submit, put off by what the job has run since, and for that by
+    `DEBT_FACTOR` times what exceeds `QUANTUM_MS` (see `core.claims`). A point of priority is a head start. Dear
+    deadlines pull a job forward: it goes before work submitted after `latest start - DEADLINE_LEAD_MS`.
     """
-    key = job.submitted_ms - (job.priority - 50) * limits.PRIORITY_AGE_MS
+    ran_ms = carried_ms(job)
+    key = came_ms(job) + ran_ms + limits.DEBT_FACTOR * max(0, ran_ms - limits.QUANTUM_MS)
     if job.deadline_ms is None:
         return key
     return min(key, job.deadline_ms - (job.spec.max_duration_ms or 0) - DEADLINE_LEAD_MS)

@@ -13,6 +13,8 @@ from collections import Counter
 from heapq import heapify, heappop, heapreplace
 
 from agentorch.core import fairshare, fit, gangs, lending, money
+from agentorch.core.claims import LEAST_DEBT_MS, debt_waiting
+from agentorch.core.displace import displace
 from agentorch.core.facts import Facts
 from agentorch.core.placement import Search, job_obstacle
 from agentorch.core.queue import Line, TenantLines
@@ -35,7 +37,7 @@ Turns = tuple[int, float, str, int, Line]
 def schedule(turn: Turn) -> int:
     """Start what can start, until `DISPATCH_PER_PASS` ranks have. Returns how many jobs; O(log n) in the waiting."""
     turn.queue.wake(turn.now_ms)
-    if not len(turn.queue) or not (turn.state.rooms or turn.facts.borrowed):
+    if not len(turn.queue) or not (turn.state.rooms or turn.facts.borrowed or turn.state.yielding):
         return 0
     return _Pass(turn).run()
 
@@ -48,7 +50,7 @@ class _Pass:
         self.facts: Facts = turn.facts
         self.search = Search(turn.facts, turn.state.rooms, turn.now_ms)
         self.aside: list[tuple[TenantLines, Line]] = []
-        self.started = self.ranks = 0
+        self.started = self.ranks = self.displaced = 0
         self.claimed: set[str] = set()  # pools for which a job that goes earlier waits already
         self.passed: Counter[tuple[int, str]] = Counter()  # shapes passed over, by tier and tenant
         self.ring: list[Turns] = []
@@ -105,14 +107,18 @@ class _Pass:
             self.ranks += len(answer)
             return True
         if answer in (Reason.no_capacity, Reason.reserved):
-            self.claim(job)
+            self.make_room(job)
         while lines.first() is line:  # the same head may have been entered twice
             heappop(lines.heap)
         self.aside.append((lines, line))
         return False
 
-    def claim(self, job: Job) -> None:
-        """Only the first that waits for a pool may have room kept there."""
+    def make_room(self, job: Job) -> None:
+        """Work with a worse claim gives way, or else room is kept: only for the first that waits for a pool."""
+        if self.displaced < limits.DISPLACE_PER_PASS:
+            self.displaced += 1
+            if displace(self.turn, job):
+                return
         pools = fit.candidate_pools(self.facts, job)
         if self.claimed.isdisjoint(pools):
             reserve(self.turn, job, pools)
@@ -153,37 +159,40 @@ def start(turn: Turn, job: Job, workers: tuple[Worker, ...]) -> None:
 def reserve(turn: Turn, job: Job, pools: list[str]) -> None:
     """Keep room for a job that waited too long, if none is kept for it and its pools keep none for another.
 
-    Where it will have room first; unknown ends last, then the worker with the least running.
+    Where it will have room first. When that is only guessed, room is kept once the job has waited for as long as it is
+    to stand idle: whatever comes, less is lost than twice what the best guess would have (ski rental: Karlin et al.,
+    Algorithmica 3, 1988).
     """
-    facts = turn.facts
-    if turn.now_ms - job.queued_ms < limits.RESERVE_AFTER_MS:
+    facts, now_ms = turn.facts, turn.now_ms
+    waited_ms = now_ms - job.queued_ms
+    if waited_ms < limits.RESERVE_AFTER_MS or debt_waiting(job, now_ms) > LEAST_DEBT_MS:
         return
     kept = facts.reserved.get(job.id, ())
     if sum(facts.workers[name].reserved_ranks for name in kept) >= job.spec.gang:
         return
     for name in tuple(kept):  # a worker that was kept for the gang has gone: choose anew
-        turn.emit(WorkerReserved(at_ms=turn.now_ms, worker=name, job=""))
+        turn.emit(WorkerReserved(at_ms=now_ms, worker=name, job=""))
     open_pools = [facts.pools[name] for name in pools if not facts.pools[name].paused]
     free = [pool for pool in open_pools if not any(facts.workers[worker].reserved_for for worker in pool.workers)]
-    chosen = _gang_seats(facts, job, free) if job.spec.gang > 1 else _seat(facts, job, free)
-    for worker, ranks in chosen:
-        turn.emit(WorkerReserved(at_ms=turn.now_ms, worker=worker.id, job=job.id, ranks=ranks))
+    found = _first_seats(facts, job, free)
+    if found is None:
+        found = _first_seats(facts, job, free, now_ms)
+        if found is None or waited_ms < _patience(turn, found[1]) * (found[0] - now_ms):
+            return
+    for worker, ranks in found[1]:
+        turn.emit(WorkerReserved(at_ms=now_ms, worker=worker.id, job=job.id, ranks=ranks))
 
 
-def _seat(facts: Facts, job: Job, pools: list[Pool]) -> gangs.Seats:
-    best: tuple[bool, int, int] | None = None
-    chosen: gangs.Seats = []
-    for pool in pools:
-        for worker in (facts.workers[name] for name in pool.workers):
-            if not fit.takes_work(worker) or not fit.could_fit(worker.shape, job.resources):
-                continue
-            at_ms = fit.free_at(facts, worker, job.resources)
-            rank = (at_ms is None, at_ms or 0, len(worker.running))
-            if best is None or rank < best:
-                best, chosen = rank, [(worker, 1)]
-    return chosen
+def _patience(turn: Turn, seats: gangs.Seats) -> int:
+    """How many times as long as room is to stand idle a job waits for it: longer where all that is in the way may have
+    to give way before."""
+    running = (name for worker, _ in seats for name in worker.running)
+    return limits.DEBT_FACTOR if all(name in turn.state.yielding for name in running) else 1
 
 
-def _gang_seats(facts: Facts, job: Job, pools: list[Pool]) -> gangs.Seats:
-    found = [seats for pool in pools if (seats := gangs.seats_to_keep(facts, job, pool)) is not None]
-    return min(found, key=lambda seats: seats[0], default=(0, []))[1]
+def _first_seats(
+    facts: Facts, job: Job, pools: list[Pool], guess_ms: int | None = None
+) -> tuple[int, gangs.Seats] | None:
+    """Where in these pools the job will have room first, and when; None = nobody knows."""
+    seats = [found for pool in pools if (found := gangs.seats_to_keep(facts, job, pool, guess_ms)) is not None]
+    return min(seats, key=lambda found: found[0], default=None)

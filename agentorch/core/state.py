@@ -5,6 +5,7 @@ from __future__ import annotations
 from agentorch.core.facts import Facts
 from agentorch.core.queue import Queue
 from agentorch.core.rooms import Rooms
+from agentorch.core.yielding import Yielding
 from agentorch.model.fleet import Worker
 
 
@@ -12,11 +13,11 @@ class State:
     """Facts, and indexes that are rebuilt from them and carry no information of their own.
 
     They are the queue; `rooms`: which workers have how much room; `homes`: to which worker a device belongs; `paying`:
-    jobs that run at a price, in start order. `imagined`: a fork of the twin, in which nothing that happens is learned
-    from.
+    jobs that run at a price, in start order; `yielding`: who gives way first. `imagined`: a fork of the twin, in which
+    nothing that happens is learned from.
     """
 
-    __slots__ = ("facts", "homes", "imagined", "paying", "queue", "rooms")
+    __slots__ = ("facts", "homes", "imagined", "paying", "queue", "rooms", "yielding")
 
     def __init__(self, facts: Facts | None = None, *, imagined: bool = False) -> None:
         self.facts = facts if facts is not None else Facts()
@@ -25,6 +26,7 @@ class State:
         self.rooms = Rooms(self.facts.workers.values())
         self.homes = homes(self.facts)
         self.paying = paying(self.facts)
+        self.yielding = Yielding(self.facts)
 
     def home_of(self, device: str) -> Worker | None:
         return self.facts.workers.get(self.homes.get(device, ""))

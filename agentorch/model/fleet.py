@@ -44,6 +44,7 @@ class PoolSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     power_cap_watts: int | None = None
     drain_grace_ms: int = limits.DRAIN_GRACE_MS  # on nodes: until what runs on a worker that is to go is stopped
     provision_timeout_ms: int = limits.PROVISION_TIMEOUT_MS  # a node that is not there by then has failed to come
+    preempts: bool = True  # the scheduler may stop work with a checkpoint here for work with a better claim
     lends: bool = False  # what idles here may be borrowed, until those who may run here anyway need it
     reservations: tuple[Reservation, ...] = ()
 
@@ -165,6 +166,7 @@ class Pool(msgspec.Struct, kw_only=True):
     telemetry_ms: int | None = None  # time of the newest sample that an observation carried
     needs: list[tuple[int, int]] = []  # (time, workers needed), as observed: the memory that G2 shrinks by
     waits: list[tuple[int, int]] = []  # (time, queue wait ms) of the newest starts
+    gave_way_ms: tuple[int, ...] = ()  # when the scheduler stopped attempts here, within `BLAST_WINDOW_MS`
     power: PoolPower = msgspec.field(default_factory=PoolPower)  # known for a pool with a cap only
     room_lost_ms: int = 0  # when workers went, or reservations changed: what ran by then may be in their way
 

@@ -278,6 +278,8 @@ class Job(msgspec.Struct, gc=False, kw_only=True):
     not_before_ms: int = 0
     backoff: bool = False  # not_before_ms was set by a retry
     was_preempted: bool = False
+    gave_way_to: str = ""  # the job for which the scheduler stopped it last
+    ran_before_ms: int = 0  # run time of its attempts that have ended
     held_by: str = ""
     hold_reason: str = ""
     route_pool: str = ""  # set by a reroute; "" = any allowed pool

@@ -54,6 +54,12 @@ RESERVED_LANE_EVENTS: Final = 16_384  # headroom above it for finishes and opera
 FAIR_SHARE_HALF_LIFE_MS: Final = HOUR_MS
 PRIORITY_AGE_MS: Final = MINUTE_MS  # one point of priority is worth this much waiting
 RESERVE_AFTER_MS: Final = 30 * SECOND_MS  # a head that waited this long gets a worker reserved
+QUANTUM_MS: Final = 10 * MINUTE_MS  # what work has run up to here counts for nothing in its order
+DEBT_FACTOR: Final = 4  # what work has run beyond it counts as so much waiting less
+DISPLACE_FACTOR: Final = 2  # work is stopped for work with at most this part of its debt
+UNDISTURBED_SHARE: Final = 8  # after a stop, work runs this part of what it ran before it is stopped again
+UNDISTURBED_MOST_MS: Final = HOUR_MS  # but at most so long
+DISPLACE_PER_PASS: Final = 16  # jobs for which one pass looks for work that could give way
 
 # -- forecast
 FORECAST_RUNS: Final = 64  # newest run times remembered of each kind of work
@@ -77,11 +83,11 @@ SCORE_WAITED_PERCENT: Final = 25  # of the horizon: an action begun later than t
 TWIN_HORIZON_MS: Final = HOUR_MS  # how far ahead it looks, if its budget lasts so far
 TWIN_HORIZON_LEAST_MS: Final = MINUTE_MS
 TWIN_DRAWS: Final = 9  # of nine, the least and the greatest are the ends of 80 %
-TWIN_STEPS: Final = 5_000  # simulated events of one course, all draws together
-TWIN_QUESTION_STEPS: Final = 20_000  # of all courses of one question: with many candidates each is looked at less far
+TWIN_STEPS: Final = 6_000  # simulated events of one course, all draws together
+TWIN_QUESTION_STEPS: Final = 24_000  # of all courses of one question: with many candidates each is looked at less far
 TWIN_POOLS_MAX: Final = 16  # pools that a course tells apart, those with the longest waits
 TWIN_JOBS_MAX: Final = 5_000  # waiting jobs that a fork takes along
-TWIN_ARRIVALS_MAX: Final = 512  # newest jobs that stand for those to come
+TWIN_ARRIVALS_MAX: Final = 4_096  # newest jobs that stand for those to come
 
 # -- supervisor
 PROPOSALS_PER_CYCLE: Final = 16

@@ -21,7 +21,7 @@ from agentorch.model import commands as cmd
 from agentorch.model import limits
 from agentorch.model.events import Event
 from agentorch.model.fleet import PoolSpec, TenantSpec
-from agentorch.model.jobs import ON_WORKER, WAITING, Cause, Constraints, JobSpec, Resources
+from agentorch.model.jobs import ON_WORKER, WAITING, Cause, Checkpoint, Constraints, JobSpec, Resources
 from agentorch.simulation.reference import silent
 from agentorch.simulation.run import TELL_EVERY, Moment, Run, Tell
 from agentorch.simulation.supervised import Supervisor
@@ -82,7 +82,7 @@ def job_spec(job: TraceJob, pools: Sequence[PoolSpec]) -> JobSpec:
     each = job.gpus // ranks
     return JobSpec(
         command=("true",),
-        name=job.id,
+        checkpoint=Checkpoint(),
         gang=ranks,
         resources=Resources(cpu_milli=each * CPU_MILLI_PER_GPU, gpus=each),
         constraints=Constraints(

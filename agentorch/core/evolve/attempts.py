@@ -61,6 +61,7 @@ def started(state: State, event: ev.JobStarted) -> None:
         facts.borrowed[job.id] = None
     if event.price_usd_micros_per_hour:
         state.paying[job.id] = None
+    state.yielding.add(job)
     facts.world_seq = facts.seq + 1
     health.power_taken(facts, event)
     _remember_wait(pool, event.at_ms, event.at_ms - job.queued_ms)
@@ -148,7 +149,12 @@ def stopping(state: State, event: ev.JobStopping) -> None:
     job = state.facts.jobs[event.job]
     job.state = JobState.stopping
     state.facts.preempted += event.cause in (Cause.preempted, Cause.requeued)
-    job.stop_cause, job.stop_by = event.cause, event.by
+    job.stop_cause, job.stop_by, job.gave_way_to = event.cause, event.by, event.room_for
+    state.yielding.drop(job.id)
+    if event.room_for:
+        pool = state.facts.pools[job.attempts[-1].pool]
+        since_ms = event.at_ms - limits.BLAST_WINDOW_MS
+        pool.gave_way_ms = (*(at_ms for at_ms in pool.gave_way_ms if at_ms > since_ms), event.at_ms)
 
 
 def ended(state: State, event: ev.AttemptEnded) -> None:
@@ -163,6 +169,8 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
     attempt.cause, attempt.message, attempt.usage = event.cause, event.message, event.usage
     attempt.cost_usd_micros, attempt.result = event.cost_usd_micros, event.result
     job.cost_usd_micros += event.cost_usd_micros
+    if attempt.started_ms is not None:
+        job.ran_before_ms += max(0, event.ended_ms - attempt.started_ms)
     if not state.imagined:
         learning.learn(facts, job, attempt, event.at_ms)
     tenant.reserved_usd_micros -= attempt.reserved_usd_micros
@@ -174,6 +182,7 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
     del facts.running[job.id]
     facts.borrowed.pop(job.id, None)
     state.paying.pop(job.id, None)
+    state.yielding.drop(job.id)
     if event.cause is Cause.lost or (event.cause is Cause.interruption and job.stop_cause is None):
         job.workers_lost += 1
     facts.world_seq = facts.seq + 1

@@ -96,6 +96,8 @@ def changed(state: State, event: ev.JobChanged) -> None:
         job.not_before_ms, job.backoff = event.not_before_ms, False
     if job.state is JobState.queued:
         state.queue.push(job)
+    elif job.state in (JobState.starting, JobState.running):
+        state.yielding.add(job)
 
 
 def rerouted(state: State, event: ev.JobRerouted) -> None:

@@ -46,8 +46,12 @@ def describe(kind: str) -> str:
 
 def ran_ms(job: Job, now_ms: int) -> int:
     """How long the job has run: its newest attempt; every attempt of a job that goes on from its checkpoint."""
-    attempts = job.attempts if job.spec.checkpoint is not None else job.attempts[-1:]
-    return sum(max(0, (one.ended_ms or now_ms) - one.started_ms) for one in attempts if one.started_ms is not None)
+    whole = job.spec.checkpoint is not None
+    before_ms = job.ran_before_ms if whole else 0
+    newest = job.attempt
+    if newest is None or newest.started_ms is None or (whole and newest.ended_ms is not None):
+        return before_ms
+    return before_ms + max(0, (newest.ended_ms or now_ms) - newest.started_ms)
 
 
 def carried_ms(job: Job) -> int:
