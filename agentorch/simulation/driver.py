@@ -36,6 +36,8 @@ POOL = "cluster"
 PREEMPT_COST_S = 60
 #: Everything that may happen at one instant, in this order.
 ENDED, SUBMITTED, LOOK = range(3)
+#: How often the core is asked while jobs wait and nothing else happens; a server asks twice a second.
+LOOK_EVERY_MS = limits.MINUTE_MS
 
 #: So long a supervisor is waited for when nothing runs, nothing is to come, and jobs wait.
 STUCK_MS = limits.HOUR_MS
@@ -114,6 +116,7 @@ class Driver:
         self.index: dict[str, int] = {}
         self.run = Run(gpus=sum(pool.workers * pool.shape.gpus for pool in pools), ends_s=[0.0] * len(jobs))
         self.waiting = self.busy = self.ended = 0
+        self._looking = False  # a look at those that wait is to come
         self._freed = False  # something was stopped since the last scheduling pass
         self._news: list[Event] = []
         self._due: list[tuple[int, int, int, int]] = []  # (when, what, which, attempt)
@@ -183,14 +186,15 @@ class Driver:
                 self._submit(at)
             elif what == ENDED and self._is_on(at, attempt):
                 self._report(at, attempt, Cause.completed)
-            elif not (what == LOOK and self._is_awaited(at, attempt)):
+            elif what == LOOK and not attempt:
+                self._looking = False
+                if not (self.waiting and self._due):  # when nothing else is to come, time alone helps nobody
+                    continue
+                self._look_again(at)
+            elif not (what == LOOK and self._is_on(at, attempt)):
                 continue
             looked = True
         return looked
-
-    def _is_awaited(self, at: int, attempt: int) -> bool:
-        """Whether the core may do something now that it could not do before: about a job that waits, or an attempt."""
-        return self._is_on(at, attempt) if attempt else self.state.facts.jobs[self.names[at]].state in WAITING
 
     def _is_on(self, at: int, attempt: int) -> bool:
         """Whether that attempt still runs: it may have been stopped."""
@@ -207,9 +211,14 @@ class Driver:
         self._waits(at)
 
     def _waits(self, at: int) -> None:
-        """The core keeps room for those that waited so long, and looks when it is asked."""
+        """With time alone the core may keep room for it, or make room: it looks when it is asked."""
         self.waiting += 1
-        heappush(self._due, (self.now_ms + limits.RESERVE_AFTER_MS, LOOK, at, 0))
+        if not self._looking:
+            self._look_again(at)
+
+    def _look_again(self, at: int) -> None:
+        self._looking = True
+        heappush(self._due, (self.now_ms + LOOK_EVERY_MS, LOOK, at, 0))
 
     def _launch(self, order: Launch) -> None:
         at = self.index[order.job]
