@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+pytest.importorskip("langchain_openai", reason="not installed: pip install 'agentorch[llm]'")
+
 from agentorch.config.brains import OPENAI_URL, LlmSettings
 from agentorch.graphs.llm.chat import chat_model
 from agentorch.graphs.llm.wire import LiveWire
