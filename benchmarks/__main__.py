@@ -17,7 +17,7 @@ import msgspec
 from benchmarks.machine import facts
 from benchmarks.measure import QUICK_ROUNDS, ROUNDS, Size, Table
 
-NAMES = ("in_process", "http_submit", "processes", "warm", "remote", "slurm", "ray", "fold", "pick", "scale")
+NAMES = ("in_process", "http_submit", "processes", "warm", "remote", "slurm", "ray", "fold", "pick", "scale", "twin")
 README = Path(__file__).parent / "README.md"
 LIMIT_S = 300
 

@@ -13,7 +13,7 @@ _MASK = 2**64 - 1
 _NORMAL = NormalDist()
 #: How much the run times of one draw have in common: the correlation of a one-factor Gaussian copula (Li, Journal of
 #: Fixed Income 9, 2000). What runs at one time is often of one campaign: its runs are long together, or short together.
-TOGETHER = 0.2
+TOGETHER = 0.1
 
 #: What is drawn; each has numbers of its own.
 RUN_TIME, ARRIVALS, PROVISIONING = range(3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterator
 from itertools import islice
 from math import ceil
 from typing import NamedTuple
@@ -20,8 +22,9 @@ UNKNOWN_LEAST_MS = 10 * limits.SECOND_MS
 UNKNOWN_MOST_MS = 10 * limits.HOUR_MS
 #: What was preempted saves its work and starts again, and that takes so long. The simulator counts the same.
 RESTART_MS = limits.MINUTE_MS
-#: What comes is what came lately: blocks of this part of the horizon, from so many horizons back (the moving block
-#: bootstrap of Künsch, Annals of Statistics 17, 1989), so that bursts stay bursts and kinds of work stay together.
+#: What comes is what came lately: blocks of this part of the horizon, from so many horizons back, so that bursts stay
+#: bursts and kinds of work stay together: the circular block bootstrap (Politis and Romano, in: Exploring the Limits of
+#: Bootstrap, 1992).
 BLOCKS_PER_HORIZON = 6
 HORIZONS_BACK = 3
 
@@ -93,26 +96,30 @@ class Comers:
         newest = [facts.jobs[name] for name in islice(reversed(facts.jobs), limits.TWIN_ARRIVALS_MAX)]
         self.now_ms = now_ms
         self.recent = [Arrival(job.submitted_ms, job.tenant, job.spec) for job in reversed(newest)]
+        self.times = [one.at_ms for one in self.recent]
         whole = len(newest) < limits.TWIN_ARRIVALS_MAX  # else it reaches back no further than the oldest of them
         oldest_ms = self.recent[0].at_ms if self.recent else now_ms
         self.since_ms = min(facts.arrivals_since_ms or oldest_ms, oldest_ms) if whole else oldest_ms
 
     def drawn(self, dice: Dice, horizon_ms: int) -> list[Arrival]:
-        """Those of one draw, in order."""
+        """Those of one draw, in order. The past is bent into a ring, so that all of it counts alike."""
         block_ms = max(1, ceil(horizon_ms / BLOCKS_PER_HORIZON))
-        begin_ms = max(self.since_ms, self.now_ms - HORIZONS_BACK * horizon_ms)
-        room_ms = self.now_ms - begin_ms - block_ms  # where a block may begin; a shorter past is taken as it is
+        begin_ms = min(max(self.since_ms, self.now_ms - HORIZONS_BACK * horizon_ms), self.now_ms - block_ms)
+        ring_ms = self.now_ms - begin_ms
         out: list[Arrival] = []
-        if not self.recent:
-            return out
         for block in range(BLOCKS_PER_HORIZON):
-            from_ms = begin_ms + (dice.below(ARRIVALS, block, room_ms) if room_ms > 0 else 0)
+            from_ms = begin_ms + dice.below(ARRIVALS, block, ring_ms)
             shift_ms = self.now_ms + block * block_ms - from_ms
-            until_ms = min(from_ms + block_ms, from_ms + horizon_ms - block * block_ms)
-            for one in self.recent:
-                if from_ms < one.at_ms <= until_ms:
-                    out.append(Arrival(one.at_ms + shift_ms, one.tenant, _as_new(one.spec, shift_ms)))
-        return out
+            out += self._later(from_ms, min(from_ms + block_ms, self.now_ms), shift_ms)
+            over_ms = from_ms + block_ms - self.now_ms
+            if over_ms > 0:
+                out += self._later(begin_ms, begin_ms + over_ms, shift_ms + ring_ms)
+        return [one for one in out if one.at_ms <= self.now_ms + horizon_ms]
+
+    def _later(self, after_ms: int, upto_ms: int, shift_ms: int) -> Iterator[Arrival]:
+        first, last = bisect_right(self.times, after_ms), bisect_right(self.times, upto_ms)
+        for one in self.recent[first:last]:
+            yield Arrival(one.at_ms + shift_ms, one.tenant, _as_new(one.spec, shift_ms))
 
 
 def _as_new(spec: JobSpec, shift_ms: int) -> JobSpec:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from math import inf
+from typing import NamedTuple
 
 from agentorch.core.decide.actions import perform
 from agentorch.core.guardrails import targets
@@ -15,7 +17,7 @@ from agentorch.core.twin.fork import fork, left_out
 from agentorch.core.twin.lives import Arrival, Comers, Lives
 from agentorch.core.twin.record import Outcome
 from agentorch.core.twin.running import Run
-from agentorch.core.twin.summary import changed, course, gain_s, told_apart
+from agentorch.core.twin.summary import changed, course, edge_of, gain_s, told_apart
 from agentorch.errors import Refused
 from agentorch.model import limits
 from agentorch.model.jobs import JobState
@@ -58,6 +60,36 @@ def foresee_together(
 def foresee(state: State, drafts: tuple[Draft, ...], now_ms: int, **options: int) -> Outlook:
     """`compare`, run through at once."""
     return finish(compare(state, drafts, now_ms, **options))
+
+
+class Starts(NamedTuple):
+    """How much longer a job waits, 10 %, 50 % and 90 % of the draws; None = beyond the horizon, or never."""
+
+    low_s: float | None
+    mid_s: float | None
+    high_s: float | None
+
+
+def starts(
+    state: State,
+    now_ms: int,
+    *,
+    horizon_ms: int = limits.TWIN_HORIZON_MS,
+    draws: int = limits.TWIN_DRAWS,
+    steps: int = limits.TWIN_STEPS,
+    seed: int = 0,
+) -> dict[str, Starts]:
+    """When each job that waits now will start, if nothing is done. Of those that a fork leaves out nothing is said."""
+    question = _Question(state, (), now_ms, horizon_ms, draws, steps, seed)
+    finish(question.answer())
+    found: dict[str, Starts] = {}
+    for job in question.base.facts.jobs.values():
+        if job.state is JobState.queued:
+            times = sorted(one.started.get(job.id, inf) for one in question.idle)
+            waits = [None if at_ms == inf else (at_ms - now_ms) / 1000 for at_ms in times]
+            edge = edge_of(len(waits))
+            found[job.id] = Starts(waits[edge], waits[len(waits) // 2], waits[-1 - edge])
+    return found
 
 
 def finish(answer: Answer) -> Outlook:

@@ -25,9 +25,10 @@ from agentorch.model import limits
 from agentorch.model.events import Event
 from agentorch.model.jobs import ON_WORKER, Cause, Job, JobState, Reason
 
-#: Samples of the fleet over the horizon; in between, time passes for the core so many times.
+#: Samples of the fleet over the horizon; at each of them time passes for the core too.
 SAMPLES = 12
-TICKS = 2
+#: A pass counts as many events as this part of the lines that it looks at, for it takes about as long.
+LINES_A_STEP = 2
 #: What happens nearer to each other than this is one instant, with one pass of the scheduler, unless somebody who comes
 #: could start at once.
 INSTANT_MS = 5 * limits.SECOND_MS
@@ -36,7 +37,7 @@ _ENDS, _COMES, _NODES, _LOOK = range(4)
 
 
 class Run:
-    """Drives its fork until the horizon. `steps` counts simulated events; `record` is what came of it."""
+    """Drives its fork until the horizon. `steps` counts simulated events and passes; `record` is what came of it."""
 
     def __init__(self, state: State, lives: Lives, dice: Dice, coming: list[Arrival], horizon_ms: int) -> None:
         self.state = state
@@ -54,8 +55,7 @@ class Run:
         self.due: list[tuple[int, int, int, str]] = [
             (one.at_ms, _COMES, at, "") for at, one in enumerate(coming) if one.at_ms <= self.end_ms
         ]
-        looks = SAMPLES * TICKS
-        self.due += [(self.begin_ms + at * horizon_ms // looks, _LOOK, at, "") for at in range(1, looks + 1)]
+        self.due += [(self.begin_ms + at * horizon_ms // SAMPLES, _LOOK, at, "") for at in range(1, SAMPLES + 1)]
         facts = state.facts
         for name in facts.running:
             self._will_end(facts.jobs[name], 0)
@@ -85,7 +85,7 @@ class Run:
                 looked = max(looked, self._happens(what, which, name))
             if self.may_start or self.freed or looked:
                 self._pass()
-            if looked and looked % TICKS == 0:
+            if looked:
                 self.record.sample(self.now_ms)
             yield self.steps
         self.now_ms = self.end_ms
@@ -113,6 +113,7 @@ class Run:
 
     def _ranks_started(self) -> int:
         before = self.ranks
+        self.steps += sum(len(one.lines) for tier in self.state.queue.tiers for one in tier.values()) // LINES_A_STEP
         self._take(cmd.Schedule())
         return self.ranks - before
 

@@ -16,8 +16,13 @@ def spread(values: Iterable[float]) -> Range:
     """
     ordered = sorted(values)
     count = len(ordered)
-    edge = max(0, (count + 1) // 10 - 1)
+    edge = edge_of(count)
     return Range(_short(ordered[edge]), _short(ordered[count // 2]), _short(ordered[count - 1 - edge]))
+
+
+def edge_of(count: int) -> int:
+    """The place, from 0 on and from either end, of the ends of 80 % in so many draws in order."""
+    return max(0, (count + 1) // 10 - 1)
 
 
 def _short(value: float) -> float:

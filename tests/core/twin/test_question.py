@@ -85,7 +85,7 @@ def test_ranges_are_in_order() -> None:
 
 def test_a_short_budget_sees_less_far_and_says_so() -> None:
     town = Town()
-    town.crowd(200)
+    town.crowd(60)
     far, near = town.ahead(scale(8)), town.ahead(scale(8), steps=300)
     assert (far.horizon_s, far.stopped_early) == (3600, False)
     assert near.stopped_early
@@ -150,8 +150,8 @@ def test_a_deadline_that_will_be_missed_is_seen() -> None:
     found = town.impact({"kind": "reschedule", "job": dear, "change": "pause"})
     assert found.idle is not None
     assert found.acted is not None
-    assert found.idle.misses.high == 0
-    assert found.acted.misses.low == 1
+    assert found.acted.misses.low >= 1
+    assert found.changed["misses"].low == 1
 
 
 def test_work_that_is_stopped_loses_what_it_did() -> None:
