@@ -104,12 +104,16 @@ class AnsweredDocument(Document):
 
 
 class ExchangeDocument(Document):
+    """Of each request what is new since the one before it."""
+
     model: str
     request: str
     response: str
     tokens_in: int = 0
     tokens_out: int = 0
     took_s: float = 0.0
+    status: int = 0  # HTTP's; 0: there was no answer
+    fault: str = ""  # what ended it before its end
 
 
 class DecisionDocument(Document):

@@ -143,6 +143,8 @@ def decision_document(facts: Facts, decision: Decision, *, whole: bool = False) 
                 tokens_in=one.tokens_in,
                 tokens_out=one.tokens_out,
                 took_s=seconds(one.took_ms),
+                status=one.status,
+                fault=one.fault,
             )
             for one in report.exchanges
         ]
