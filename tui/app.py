@@ -25,7 +25,7 @@ from agentorch.tui.widgets.lines import Still
 
 if TYPE_CHECKING:
     from agentorch.schemas.supervision import ProposalDocument
-    from agentorch.tui.dialogs.branch import Asked
+    from agentorch.tui.branching import Asked
 
 GRACE_S: Final = 3.0
 NOTICE_S: Final = 6.0

@@ -12,7 +12,7 @@ from agentorch.tui.stage import Stage
 from agentorch.tui.view import View
 
 if TYPE_CHECKING:
-    from agentorch.tui.dialogs.branch import Asked
+    from agentorch.tui.branching import Asked
 
 
 def make(screen: str) -> Page:
@@ -75,7 +75,8 @@ async def what_if(on_top: Page | None, action: dict[str, Any], push: Callable[[P
 
 
 def ask_branch(app: Stage, before: Asked | None, then: Callable[[Asked], None]) -> None:
-    from agentorch.tui.dialogs.branch import Asked, BranchForm
+    from agentorch.tui.branching import Asked
+    from agentorch.tui.dialogs.branch import BranchForm
 
     def typed(asked: Asked | None) -> None:
         if asked is not None:

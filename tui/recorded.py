@@ -1,9 +1,8 @@
 """A server that answers from a recording: the same interface, no network, a clock that stands still.
 
 The documents of a recording are those of the wire, in one JSON object: `snapshot`, and where they are asked for `at`
-(sequence -> snapshot), `jobs`, `explain`, `logs`, `job_events` (each job -> ...), `decisions`, `foreseen` and
-`branches`. What is
-sent is kept in `sent`, and changes the recording as far as a screen would show it.
+(sequence -> snapshot), `jobs`, `explain`, `logs`, `job_events` (each job -> ...), `decisions`, `calibration`,
+`foreseen`, `branches`. What is sent is kept in `sent`, and changes the recording as far as a screen would show it.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from agentorch.schemas.supervision import (
     ProposalDocument,
     SnapshotDocument,
 )
+from agentorch.schemas.twin import CalibrationDocument
 from agentorch.tui.feed import Feed
 
 ANSWERED = {"approve": "approved", "edit": "approved", "reject": "rejected"}
@@ -43,6 +43,7 @@ class RecordedApi:
         self.texts: dict[str, str] = recording.get("logs", {})
         self.timelines: dict[str, list[dict[str, Any]]] = recording.get("job_events", {})
         self.all_decisions = [DecisionDocument.model_validate(one) for one in recording.get("decisions", [])]
+        self.calibration = [CalibrationDocument.model_validate(one) for one in recording.get("calibration", [])]
         self.foreseen = [ForeseenDocument.model_validate(one) for one in recording.get("foreseen", [])]
         self.branches = [BranchDocument.model_validate(one) for one in recording.get("branches", [])]
         self.branched: list[dict[str, Any]] = []
@@ -137,7 +138,9 @@ class RecordedApi:
 
     async def decisions(self, cursor: str = "", limit: int = 50) -> DecisionPage:
         self._reach()
-        return DecisionPage(items=self.all_decisions[:limit], total=len(self.all_decisions))
+        return DecisionPage(
+            items=self.all_decisions[:limit], total=len(self.all_decisions), calibration=self.calibration
+        )
 
     async def decision(self, cycle: int, /) -> DecisionDocument:
         self._reach()

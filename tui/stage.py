@@ -16,7 +16,7 @@ from agentorch.tui.view import View
 
 if TYPE_CHECKING:
     from agentorch.schemas.supervision import ProposalDocument
-    from agentorch.tui.dialogs.branch import Asked
+    from agentorch.tui.branching import Asked
 
 
 class Stage(App[int]):

@@ -13,7 +13,8 @@ from typing import Any
 from agentorch.schemas.documents import JobDocument
 from agentorch.schemas.supervision import DecisionDocument, ForeseenDocument, SnapshotDocument
 from tests.tui.recorded_branch import branches
-from tests.tui.recorded_supervision import decisions, foreseen, log, proposals
+from tests.tui.recorded_supervision import CALIBRATION, decisions, log, proposals
+from tests.tui.recorded_twin import foreseen
 
 NOW = 1_772_808_761.0  # 2026-03-06 14:52:41 UTC
 FILE = Path(__file__).parent / "data" / "recording.json"
@@ -352,6 +353,7 @@ def recording() -> dict[str, Any]:
         "logs": {job["id"]: logs() for job in all_jobs if job["id"] in detailed or job["id"] == "job-0"},
         "job_events": {name: timeline() for name in detailed},
         "decisions": decisions(NOW),
+        "calibration": CALIBRATION,
         "foreseen": foreseen(NOW),
         "branches": branches(NOW),
     }

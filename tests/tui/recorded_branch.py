@@ -64,26 +64,33 @@ def _course(wait_s: float, late: float, cost: float) -> dict[str, Any]:
     return {"wait_p95_s": _range(wait_s), "misses": _range(late), "cost_usd_micros": _range(cost * 1e6)}
 
 
-def _cycles(now: float) -> list[dict[str, Any]]:
-    old, new = "rules/v3", "rules/v2"
-    serve = _wanted("scale", "pool:a10-serve", "Grow a10-serve from 5 to 6 workers", "allow", "done")
+OLD, NEW = "rules/v3", "rules/v2"
+#: cycle, seconds ago, what was, what would be, what the twin says of both
+Row = tuple[int, int, dict[str, Any], dict[str, Any], dict[str, Any] | None]
+
+
+def _early() -> list[Row]:
+    quiet = "nothing waits longer than its pool wants"
     burst = _wanted("scale", "pool:burst-eu", "Grow burst-eu from 0 to 2 workers", "ask")
-    reroute = _wanted("reroute", "route:>l4-batch", "Send up to 4 embed jobs to l4-batch", "allow")
-    rows: list[tuple[int, int, dict[str, Any], dict[str, Any], dict[str, Any] | None]] = [
+    return [
+        *(
+            (919 + at, 960 - 30 * at, _stance(OLD, hold=quiet), _stance(NEW, hold="all is well"), None)
+            for at in range(4)
+        ),
         (
             923,
             837,
             _stance(
-                old, _wanted("cordon", "worker:h100-train-2", "Place nothing new on h100-train-2", "ask", "expired")
+                OLD, _wanted("cordon", "worker:h100-train-2", "Place nothing new on h100-train-2", "ask", "expired")
             ),
-            _stance(new, _wanted("cordon", "worker:h100-train-2", "Place nothing new on h100-train-2", "ask")),
+            _stance(NEW, _wanted("cordon", "worker:h100-train-2", "Place nothing new on h100-train-2", "ask")),
             None,
         ),
         (
             925,
             759,
-            _stance(old, hold="the queue is short"),
-            _stance(new, burst),
+            _stance(OLD, hold="the queue is short"),
+            _stance(NEW, burst),
             {
                 "horizon_s": 2400.0,
                 "draws": 9,
@@ -95,38 +102,46 @@ def _cycles(now: float) -> list[dict[str, Any]]:
         (
             927,
             686,
-            _stance(old, _wanted("reschedule", "job:job-31", "Set priority of job-31 to 10", "allow", "done")),
-            _stance(new, hold="core is near its cap, and nothing of it waits"),
+            _stance(OLD, _wanted("reschedule", "job:job-31", "Set priority of job-31 to 10", "allow", "done")),
+            _stance(NEW, hold="core is near its cap, and nothing of it waits"),
             {"horizon_s": 2400.0, "draws": 9, "was": _course(241, 8, 26.2), "would": _course(241, 8, 26.2)},
         ),
+    ]
+
+
+def _late() -> list[Row]:
+    serve = _wanted("scale", "pool:a10-serve", "Grow a10-serve from 5 to 6 workers", "allow", "done")
+    burst = _wanted("scale", "pool:burst-eu", "Grow burst-eu from 0 to 2 workers", "ask")
+    reroute = _wanted("reroute", "route:>l4-batch", "Send up to 4 embed jobs to l4-batch", "allow")
+    return [
         (
             930,
             542,
-            _stance(old, _wanted("scale", "pool:burst-eu", "Shrink burst-eu from 2 to 0 workers", "allow", "done")),
-            _stance(new, hold="2 workers of burst-eu are idle, and the queue of h100-train grows"),
+            _stance(OLD, _wanted("scale", "pool:burst-eu", "Shrink burst-eu from 2 to 0 workers", "allow", "done")),
+            _stance(NEW, hold="2 workers of burst-eu are idle, and the queue of h100-train grows"),
             {"horizon_s": 2400.0, "draws": 9, "was": _course(252, 9, 26.7), "would": _course(110, 2, 30.4)},
         ),
-        (931, 511, _stance(old, hold="the queue drains, p95 falls"), _stance(new, hold="the queue drains"), None),
+        (931, 511, _stance(OLD, hold="the queue drains, p95 falls"), _stance(NEW, hold="the queue drains"), None),
         (
             933,
             420,
             _stance(
-                old,
+                OLD,
                 _wanted(
                     "reschedule", "job:job-7", "Preempt train-llama-7: it stops and waits again", "ask", "rejected"
                 ),
             ),
-            _stance(new, hold="no job that waits gains more than job-7 would lose"),
+            _stance(NEW, hold="no job that waits gains more than job-7 would lose"),
             None,
         ),
         (
             935,
             339,
             _stance("gpt-oss-120b", error="no answer within 8 s"),
-            _stance(new, hold="nothing is over its target"),
+            _stance(NEW, hold="nothing is over its target"),
             None,
         ),
-        (938, 163, _stance(old, reroute | {"state": "done"}), _stance(new, reroute), None),
+        (938, 163, _stance(OLD, reroute | {"state": "done"}), _stance(NEW, reroute), None),
         (
             940,
             94,
@@ -134,12 +149,15 @@ def _cycles(now: float) -> list[dict[str, Any]]:
                 "gpt-oss-120b",
                 _wanted("scale", "pool:h100-train", "Grow h100-train from 4 to 12 workers", "deny", "denied"),
             ),
-            _stance(new, burst, _wanted("alert", "alert:h100", "Tell people: h100-train is full", "allow")),
+            _stance(NEW, burst, _wanted("alert", "alert:h100", "Tell people: h100-train is full", "allow")),
             {"horizon_s": 2400.0, "draws": 9, "was": _course(318, 11, 26.7), "would": _course(131, 3, 32.5)},
         ),
-        (941, 0, _stance(old, serve), _stance(new, serve | {"state": ""}), None),
+        (941, 0, _stance(OLD, serve), _stance(NEW, serve | {"state": ""}), None),
     ]
-    same = {923, 931, 938, 941}
+
+
+def _cycles(now: float) -> list[dict[str, Any]]:
+    same = {919, 920, 921, 922, 923, 931, 938, 941}
     return [
         {
             "cycle": cycle,
@@ -150,7 +168,7 @@ def _cycles(now: float) -> list[dict[str, Any]]:
             "same": cycle in same,
             "predicted": predicted or {},
         }
-        for cycle, ago, was, would, predicted in rows
+        for cycle, ago, was, would, predicted in [*_early(), *_late()]
     ]
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-from agentorch.model.twin import Course, Impact, Measured, Range, Score
+from tests.tui.recorded_twin import note, preempt_impact, scale_impact, serve_impact, serve_score
 
 RULES_VERSION = 3
-
-
-def _note(rule: str, ruling: str, text: str) -> dict[str, str]:
-    return {"rule": rule, "ruling": ruling, "text": text}
+CALIBRATION = [
+    {"brain": "rules/v3", "kind": "scale", "scored": 128, "inside": 104},
+    {"brain": "gpt-oss-120b", "kind": "scale", "scored": 44, "inside": 23},
+    {"brain": "rules/v3", "kind": "reschedule", "scored": 36, "inside": 30},
+]
 
 
 def _proposal(now: float, name: str, **fields: Any) -> dict[str, Any]:
@@ -61,11 +60,11 @@ def _scale(now: float) -> dict[str, Any]:
             "9 deadlines within the next 40 min",
             "burst-eu: 0 of 4 workers",
         ],
-        impact=_scale_impact(),
+        impact=scale_impact(),
         notes=[
-            _note("G1", "allow", "a step of 2 is within max(2, 50 %)"),
-            _note("G5", "allow", "5 min since the last action on this target"),
-            _note("G7", "ask", "the cost rate would rise by $7.8/h, more than $5/h needs a person"),
+            note("G1", "allow", "a step of 2 is within max(2, 50 %)"),
+            note("G5", "allow", "5 min since the last action on this target"),
+            note("G7", "ask", "the cost rate would rise by $7.8/h, more than $5/h needs a person"),
         ],
         alternatives=[
             "do nothing: 9 deadline misses, $0",
@@ -75,159 +74,6 @@ def _scale(now: float) -> dict[str, Any]:
         affected_jobs=[f"job-{number}" for number in (1, 2, 6, 10, 12, 19, 21, 24, 28)],
         edit_fields={"workers": {"type": "int", "from": 1, "to": 2}},
     )
-
-
-def _document(impact: Impact) -> dict[str, Any]:
-    built: dict[str, Any] = msgspec.to_builtins(impact)
-    return built
-
-
-def _exactly(value: float) -> Range:
-    return Range(value, value, value)
-
-
-def _scale_impact() -> dict[str, Any]:
-    rising = tuple(252 + 3.2 * at for at in range(40))
-    falling = tuple(max(30.0, 252 - 5.4 * at) for at in range(40))
-    idle = Course(
-        wait_p95_s=Range(281.0, 341.0, 434.0),
-        wait_p50_s=Range(96.0, 128.0, 171.0),
-        queued=Range(38.0, 52.0, 67.0),
-        ended=Range(71.0, 80.0, 92.0),
-        misses=Range(7.0, 9.0, 12.0),
-        cost_usd_micros=Range(25.9e6, 26.7e6, 27.4e6),
-        utilization_percent=Range(88.0, 91.0, 94.0),
-        waited_s=rising,
-        pool_waited_s={"h100-train": rising},
-    )
-    acted = Course(
-        wait_p95_s=Range(62.0, 96.0, 160.0),
-        wait_p50_s=Range(11.0, 21.0, 44.0),
-        queued=Range(4.0, 9.0, 19.0),
-        ended=Range(102.0, 117.0, 131.0),
-        misses=Range(0.0, 1.0, 3.0),
-        cost_usd_micros=Range(30.8e6, 31.9e6, 32.7e6),
-        utilization_percent=Range(84.0, 89.0, 93.0),
-        waited_s=falling,
-        pool_waited_s={"h100-train": falling},
-    )
-    gain = Range(5_840.0, 9_120.0, 13_400.0)
-    return _document(Impact(horizon_s=2400.0, draws=32, steps=18_640, idle=idle, acted=acted, gain_s=gain))
-
-
-def _preempt_impact() -> dict[str, Any]:
-    flat = tuple(252 + 1.1 * at for at in range(40))
-    idle = Course(
-        wait_p95_s=Range(281.0, 341.0, 434.0),
-        misses=Range(7.0, 9.0, 12.0),
-        waited_s=flat,
-        queued=Range(38.0, 52.0, 67.0),
-    )
-    acted = Course(
-        wait_p95_s=Range(279.0, 338.0, 436.0),
-        misses=Range(6.0, 8.0, 11.0),
-        queued=Range(38.0, 52.0, 67.0),
-        preempted=_exactly(1.0),
-        lost_s=_exactly(40.0),
-        waited_s=tuple(value - 3 for value in flat),
-    )
-    gain = Range(-1_260.0, 118.0, 1_390.0)
-    return _document(
-        Impact(horizon_s=2400.0, draws=11, steps=20_000, stopped_early=True, idle=idle, acted=acted, gain_s=gain)
-    )
-
-
-def foreseen(now: float) -> list[dict[str, Any]]:
-    """What the twin answers about actions that a person thinks of."""
-    return [_foreseen_scale(now, workers) for workers in (1, 2, 3)] + [
-        _foreseen(
-            now,
-            {"kind": "cordon", "worker": "a10-serve-0"},
-            "worker:a10-serve-0",
-            "Place nothing new on a10-serve-0",
-            ("takes work", "cordoned"),
-            _document(_small_cost()),
-            [_note("G16", "ask", "the pool is small: a person decides")],
-        ),
-        _foreseen(
-            now,
-            {"kind": "scale", "pool": "l4-batch", "workers": 4},
-            "pool:l4-batch",
-            "Shrink l4-batch from 4 to 4 workers",
-            ("4 workers", "4 workers"),
-            _document(Impact(text="l4-batch has 4 workers already")),
-            [_note("target", "deny", "l4-batch has 4 workers already")],
-        ),
-    ]
-
-
-def _foreseen(
-    now: float,
-    action: dict[str, Any],
-    target: str,
-    title: str,
-    change: tuple[str, str],
-    impact: dict[str, Any],
-    notes: list[dict[str, str]],
-) -> dict[str, Any]:
-    return {
-        "action": action,
-        "kind": action["kind"],
-        "target": target,
-        "title": title,
-        "before": change[0],
-        "after": change[1],
-        "seq": 18_431,
-        "at": now,
-        "ruling": max((note["ruling"] for note in notes), key=("allow", "ask", "deny").index),
-        "notes": notes,
-        "impact": impact,
-        "rests_on": "of 12 jobs nothing is known to tell how long they run: any length is drawn",
-    }
-
-
-def _foreseen_scale(now: float, workers: int) -> dict[str, Any]:
-    impact = _scale_impact()
-    lasting = [max(30.0, 252 - 2.7 * workers * at) for at in range(12)]
-    impact["acted"] |= {"waited_s": lasting, "pool_waited_s": {"h100-train": lasting}}
-    impact["idle"] |= {"waited_s": impact["idle"]["waited_s"][:36:3]}
-    impact["idle"]["pool_waited_s"] = {"h100-train": impact["idle"]["waited_s"]}
-    return _foreseen(
-        now,
-        {"kind": "scale", "pool": "burst-eu", "workers": workers},
-        "pool:burst-eu",
-        f"Grow burst-eu from 0 to {workers} workers",
-        ("0 workers", f"{workers} workers"),
-        impact,
-        [
-            _note("G1", "allow" if workers < 3 else "deny", f"a step of {workers}; at most max(2, 50 %)"),
-            _note("G7", "ask" if workers > 1 else "allow", f"the cost rate would rise by ${3.9 * workers:.1f}/h"),
-        ],
-    )
-
-
-def _small_cost() -> Impact:
-    idle = Course(wait_p95_s=Range(2.0, 9.0, 21.0), ended=Range(71.0, 80.0, 92.0), waited_s=(9.0,) * 12)
-    acted = Course(wait_p95_s=Range(3.0, 11.0, 26.0), ended=Range(71.0, 80.0, 91.0), waited_s=(11.0,) * 12)
-    return Impact(horizon_s=2400.0, draws=9, steps=9_210, idle=idle, acted=acted, gain_s=Range(-180.0, -31.0, 12.0))
-
-
-def _serve_impact() -> dict[str, Any]:
-    idle = Course(wait_p95_s=Range(64.0, 80.0, 101.0), queued=Range(2.0, 4.0, 8.0), cost_usd_micros=_exactly(1.1e6))
-    acted = Course(wait_p95_s=Range(8.0, 14.0, 31.0), queued=Range(0.0, 1.0, 3.0), cost_usd_micros=_exactly(1.3e6))
-    gain = Range(410.0, 905.0, 1_600.0)
-    return _document(Impact(horizon_s=600.0, draws=64, steps=9_112, idle=idle, acted=acted, gain_s=gain))
-
-
-def _serve_score(now: float) -> dict[str, Any]:
-    measures = (
-        Measured(measure="wait_p95_s", predicted=Range(8.0, 14.0, 31.0), measured=12.0),
-        Measured(measure="queued", predicted=Range(0.0, 1.0, 3.0), measured=2.0),
-        Measured(measure="cost_usd_micros", predicted=_exactly(1.3e6), measured=1.3e6),
-        Measured(measure="ended", predicted=Range(31.0, 36.0, 42.0), measured=47.0),
-    )
-    built: dict[str, Any] = msgspec.to_builtins(Score(at_ms=int((now - 20) * 1000), measures=measures))
-    return built
 
 
 def _preempt(now: float) -> dict[str, Any]:
@@ -244,8 +90,8 @@ def _preempt(now: float) -> dict[str, Any]:
         reason="eval-suite-5 wrote a checkpoint 40 s ago and is preemptible; sft-qwen-13b-12 is due in 35 minutes.",
         evidence=["job-5: checkpoint 40 s old, flex tier"],
         affected_jobs=["job-5", "job-12"],
-        impact=_preempt_impact(),
-        notes=[_note("G8", "ask", "mode asks before a preemption"), _note("G6", "allow", "1 of 14 jobs disturbed")],
+        impact=preempt_impact(),
+        notes=[note("G8", "ask", "mode asks before a preemption"), note("G6", "allow", "1 of 14 jobs disturbed")],
     )
 
 
@@ -264,7 +110,7 @@ def _cordon(now: float) -> dict[str, Any]:
         created_at=now - 78,
         brain="gpt-oss-120b",
         reason="NVML reports that a GPU of it is lost.",
-        notes=[_note("G16", "ask", "the pool is small: a person decides")],
+        notes=[note("G16", "ask", "the pool is small: a person decides")],
     )
 
 
@@ -316,6 +162,7 @@ def _settled(now: float) -> list[dict[str, Any]]:
 #  seconds ago, actor, verb, text, status, cycle
 _LOG = (
     (0, "agent", "scale", "a10-serve 5→6: p95 wait over target for 3 min", "ok", 941),
+    (20, "system", "scored", "Grow a10-serve from 4 to 5 workers: 3 of 4 numbers came out as foreseen", "info", 929),
     (94, "guard", "deny", "scale h100-train 4→12: G1 a step of 8 is over max(2, 50 %)", "denied", 940),
     (128, "human", "approve", "ap-3f88 cordon a10-serve-1 (mira)", "ok", 939),
     (163, "agent", "reroute", "embed jobs → l4-batch: 62 % cheaper, target kept", "ok", 938),
@@ -380,10 +227,10 @@ def decisions(now: float) -> list[dict[str, Any]]:
         ruling="allow",
         action={"kind": "scale", "pool": "a10-serve", "workers": 6},
         outcome="6 workers wanted",
-        impact=_serve_impact(),
-        score=_serve_score(now),
+        impact=serve_impact(),
+        score=serve_score(now),
         reason="The p95 wait is over its target for 3 minutes.",
-        notes=[_note("G1", "allow", "a step of 1 is within max(2, 50 %)")],
+        notes=[note("G1", "allow", "a step of 1 is within max(2, 50 %)")],
     )
     return [
         {
@@ -396,10 +243,7 @@ def decisions(now: float) -> list[dict[str, Any]]:
             "observation": observation,
             "exchanges": [exchange],
             "proposals": [done, _scale(now)],
-            "calibration": [
-                {"brain": "rules/v3", "kind": "scale", "scored": 128, "inside": 104},
-                {"brain": "gpt-oss-120b", "kind": "scale", "scored": 44, "inside": 23},
-            ],
+            "calibration": CALIBRATION[:2],
         },
         {
             "cycle": 931,

@@ -11,6 +11,8 @@ from typing import Any
 from agentorch.tui.app import AgentorchApp
 from tests.tui.driving import make_app, recording, settle
 
+NAMES = {".": "full_stop", "-": "minus", "_": "underscore", "=": "equals_sign"}
+SET = [NAMES.get(char, char) for char in "pools.burst-eu.max_workers=8"]
 #       name, columns, rows, theme, keys pressed
 SHOTS: tuple[tuple[str, int, int, str, str], ...] = (
     ("dashboard", 120, 36, "night", ""),
@@ -28,15 +30,15 @@ SHOTS: tuple[tuple[str, int, int, str, str], ...] = (
     ("edit", 120, 36, "night", "6 e"),
     ("approve-high", 120, 36, "night", "6 a"),
     ("reject", 100, 30, "night", "6 r"),
-    ("what-if", 120, 36, "night", "6 w enter"),
+    ("what-if", 150, 36, "night", "6 w enter"),
     ("what-if-wide", 160, 40, "night", "6 w enter"),
     ("what-if-80", 80, 24, "night", "6 w enter plus"),
     ("what-if-ask", 100, 30, "night", "6 w"),
-    ("log", 120, 36, "night", "7"),
+    ("log", 120, 30, "night", "7"),
     ("decision", 120, 40, "night", "7 enter"),
     ("replay", 120, 36, "night", "8"),
     ("branch-ask", 120, 36, "night", "8 b"),
-    ("branch", 150, 44, "night", "8 b enter"),
+    ("branch", 150, 44, "night", f"8 b tab {' '.join(SET)} enter"),
     ("branch-mid", 120, 36, "night", "8 b enter n"),
     ("branch-80", 80, 24, "night", "8 b enter d"),
     ("palette", 120, 36, "night", "2 ctrl+p"),

@@ -196,7 +196,7 @@ def test_the_log_opens_a_decision_and_its_json() -> None:
 def test_the_log_announces_what_it_does_not_show() -> None:
     async def scenario(app: AgentorchApp, pilot: Any) -> None:
         await type_keys(app, pilot, "7")
-        assert "13 of 5 812 lines" in shown(app)
+        assert "14 of 5 812 lines" in shown(app)
 
     drive(make_app(), scenario)
 

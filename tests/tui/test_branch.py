@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agentorch.tui.app import AgentorchApp
-from agentorch.tui.dialogs.branch import Asked, read_branch
+from agentorch.tui.branching import Asked, read_branch
 from agentorch.tui.recorded import RecordedFeed
 from agentorch.tui.screens.branch import Branch
 from tests.tui.driving import drive, make_app, recording, screen_text, sent, type_keys
@@ -49,7 +49,7 @@ def test_differences_are_gone_through_and_looked_at() -> None:
         await type_keys(app, pilot, "8 b enter")
         page = app.page
         assert isinstance(page, Branch)
-        assert "4 alike" in shown(app) and "6 otherwise" in shown(app)
+        assert "8 alike" in shown(app) and "both hold 4 times, until" in shown(app) and "6 otherwise" in shown(app)
         assert page._seq == 17_935, "the first difference is marked"
         await type_keys(app, pilot, "n n")
         assert page._seq == 18_090

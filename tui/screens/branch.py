@@ -11,7 +11,7 @@ from textual.widget import Widget
 from agentorch.errors import ClientError, ServerRefused
 from agentorch.tui import glyphs, words
 from agentorch.tui.actions import Act, bindings
-from agentorch.tui.dialogs.branch import Asked
+from agentorch.tui.branching import Asked
 from agentorch.tui.screens import branch_lines
 from agentorch.tui.screens.page import Page
 from agentorch.tui.spans import Line, clip, line, plain, wrap

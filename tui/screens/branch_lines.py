@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from agentorch.tui import glyphs, words
@@ -41,6 +42,7 @@ MEASURES: Final[dict[str, tuple[str, bool | None]]] = {
     "denied": ("denied", None),
 }
 _RULED: Final = {"allow": (glyphs.DONE, "agent"), "ask": (glyphs.ASK, "guard"), "deny": (glyphs.HELD, "guard")}
+FOLDED_FROM: Final = 3
 INDENT: Final = 20  # cells before an action: mark, sequence, time
 NARROW: Final = 66  # cells below which the sequence number goes
 
@@ -51,24 +53,45 @@ NARROW: Final = 66  # cells below which the sequence number goes
 def decisions(
     view: View, cycles: list[CycleDocument], width: int, *, only_different: bool = False
 ) -> tuple[list[Line], list[tuple[int, CycleDocument]]]:
-    """The lines, and at which of them each cycle that is shown begins."""
+    """The lines, and at which of them each cycle that is shown begins. Where both only held, many are one line."""
     lines: list[Line] = []
     places: list[tuple[int, CycleDocument]] = []
-    for cycle in cycles:
-        if only_different and cycle.same:
+    for uneventful, group in groupby(cycles, key=_uneventful):
+        run = list(group)
+        if uneventful and not only_different and len(run) >= FOLDED_FROM:
+            places.append((len(lines), run[0]))
+            lines.append(_folded(view, run, width))
             continue
-        places.append((len(lines), cycle))
-        lines += _cycle(view, cycle, width)
+        for cycle in run:
+            if not (only_different and cycle.same):
+                places.append((len(lines), cycle))
+                lines += _cycle(view, cycle, width)
     return lines, places
 
 
-def _cycle(view: View, cycle: CycleDocument, width: int) -> list[Line]:
-    indent = INDENT if width >= NARROW else INDENT - 9
-    seq = Span(f"{words.count(cycle.seq):>8} ", "dim") if width >= NARROW else Span("")
+def _uneventful(cycle: CycleDocument) -> bool:
+    return cycle.same and not cycle.was.actions and not cycle.was.error
+
+
+def _folded(view: View, run: list[CycleDocument], width: int) -> Line:
+    text = f"{glyphs.HOLD} both hold {words.count(len(run))} times, until {view.clock(run[-1].at)}"
+    return [*_head(view, run[0], width), Span(clip(text, width - _indent(width)), "dim")]
+
+
+def _indent(width: int) -> int:
+    return INDENT if width >= NARROW else INDENT - 9
+
+
+def _head(view: View, cycle: CycleDocument, width: int) -> Line:
+    """Mark, sequence where there is room, and time."""
     mark = Span("= ", "dim") if cycle.same else Span(f"{glyphs.DIFFERS} ", f"{WOULD} bold")
-    head = [mark, seq, Span(f"{view.clock(cycle.at)} ", "dim")]
-    head = [span for span in head if span.text]
-    head.append(Span(" " * (indent - width_of(head))))
+    seq = [Span(f"{words.count(cycle.seq):>8} ", "dim")] if width >= NARROW else []
+    head = [mark, *seq, Span(f"{view.clock(cycle.at)} ", "dim")]
+    return [*head, Span(" " * (_indent(width) - width_of(head)))]
+
+
+def _cycle(view: View, cycle: CycleDocument, width: int) -> list[Line]:
+    indent, head = _indent(width), _head(view, cycle, width)
     lines: list[Line] = []
     for row in _stance(cycle.was, width - indent, "" if not cycle.same else "dim"):
         lines.append([*(head if not lines else [Span(" " * indent)]), *row])

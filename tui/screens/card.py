@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from agentorch.tui import glyphs, words
 from agentorch.tui.frame import urgency
-from agentorch.tui.screens.impact import forecast_plot, impact_line, impact_table, score_table
+from agentorch.tui.screens.forecast import forecast_plot
+from agentorch.tui.screens.impact import impact_line, impact_table, score_table
 from agentorch.tui.spans import Line, Span, beside, cells, clip, fit, line, plain, wrap
 from agentorch.tui.view import View
 
@@ -130,10 +131,11 @@ def note_line(note: NoteDocument, width: int) -> list[Line]:
         "ask": (glyphs.ASK, "guard"),
         "deny": (glyphs.HELD, "guard"),
     }.get(note.ruling, (glyphs.HOLD, "dim"))
-    rows = wrap(note.text, max(10, width - 10))
+    room = max(5, cells(note.rule))  # most rules have a number, some a name
+    rows = wrap(note.text, max(10, width - room - 5))
     strong = "" if note.ruling == "allow" else "guard bold"
-    first = line("  ", (f"{sign} ", look), (fit(note.rule, 5), strong or "dim"), " ", (rows[0], strong))
-    return [first, *(line(" " * 10, (row, strong)) for row in rows[1:])]
+    first = line("  ", (f"{sign} ", look), (fit(note.rule, room), strong or "dim"), " ", (rows[0], strong))
+    return [first, *(line(" " * (room + 5), (row, strong)) for row in rows[1:])]
 
 
 def _rest(view: View, proposal: ProposalDocument, width: int) -> list[Line]:

@@ -1,8 +1,7 @@
-"""What the twin computed and what came of it: a line, a table, a plot. What was not computed is not shown."""
+"""What the twin computed and what came of it: a line and tables. What was not computed is not shown."""
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,21 +9,17 @@ from agentorch.tui import glyphs, words
 from agentorch.tui.screens.trends import short
 from agentorch.tui.spans import Line, Span, cells, clip, fit, line, plain, width_of, wrap
 from agentorch.tui.view import View
-from agentorch.tui.widgets.plot import Axes, Series, plot
 
 if TYPE_CHECKING:
     from agentorch.schemas.twin import (
         CalibrationDocument,
         ChangeDocument,
-        CourseDocument,
         ImpactDocument,
         RangeDocument,
         ScoreDocument,
     )
 
 NOT_COMPUTED = "impact: not computed yet"
-PLOT_ROWS = 7
-PLOT_POINTS = 120  # a course has few points; lines between them are no steps
 RANGES_FROM = 66  # cells of the table from which ranges stand in it
 WORDS_FROM = 44  # and words instead of signs
 LABELS = {
@@ -167,93 +162,13 @@ def _small_print(impact: ImpactDocument, width: int) -> list[Line]:
     return lines
 
 
-# -- the plot
-
-
-def forecast_plot(
-    view: View,
-    impact: ImpactDocument | None,
-    target: str,
-    width: int,
-    *,
-    acted: str = "approved",
-    rows: int = PLOT_ROWS,
-) -> list[Line]:
-    """So far from the observations, then without the action and with it where the twin computed that; true to time."""
-    idle, done = (impact.idle, impact.acted) if impact is not None else (None, None)
-    name = _plotted(target, idle, done) if idle is not None and done is not None else _pool_of(target)
-    horizon_s = impact.horizon_s if impact is not None and idle is not None else 0.0
-    past, past_s = _past(view, name, horizon_s)
-    if not past and name:
-        name = ""
-        past, past_s = _past(view, name, horizon_s)
-    ahead = [_series(course, name) for course in (idle, done) if course is not None]
-    if not any(past) and not any(map(any, ahead)):
-        return []
-    title = f"Queue wait p95 of {name}" if name else "Queue wait p95"
-    legend = line((title, "dim bold"), "  ", (glyphs.BAR, "dim"), (" so far", "dim"))
-    split = past_s / ((past_s + horizon_s) or 1.0)
-    series = [Series(past, "dim", 0.0, split)]
-    if any(ahead):
-        for course, look, text in zip(ahead, ("error", "success"), ("no action", acted), strict=False):
-            legend += line("  ", (glyphs.BAR, look), (f" {text}", "dim"))
-            series.append(Series(course, look, split, 1.0))
-    pool = view.pool(name) if name else None
-    labels = (f"-{short(past_s)}" if past_s else "now", f"+{short(horizon_s)}" if horizon_s else "now")
-    goal = pool.target_wait_s if pool else None
-    axes = Axes(words.duration, labels, goal=goal, now=split if horizon_s and past_s else None)
-    heads = [legend] if width_of(legend) <= width else [legend[:1], legend[2:]]
-    return [[], *heads, *plot(series, axes, width, rows)]
-
-
-def _pool_of(target: str) -> str:
-    kind, _, name = target.partition(":")
-    return name if kind == "pool" else ""
-
-
-def _plotted(target: str, idle: CourseDocument, done: CourseDocument) -> str:
-    """The pool whose waits tell most: the action's own if anything changes there, else where most does; "" is all."""
-
-    def changed(name: str) -> float:
-        before, after = idle.pool_waited_s[name], done.pool_waited_s[name]
-        return sum(abs(one - other) for one, other in zip(before, after, strict=False))
-
-    both = [name for name in idle.pool_waited_s if name in done.pool_waited_s]
-    own = _pool_of(target)
-    if own in both and changed(own):
-        return own
-    most = max(both, key=changed, default="")
-    return most if most and changed(most) else ""
-
-
-def _series(course: CourseDocument, name: str) -> list[float]:
-    values = course.pool_waited_s.get(name, []) if name else course.waited_s
-    if len(values) < 2:
-        return values
-    places = [(len(values) - 1) * step / (PLOT_POINTS - 1) for step in range(PLOT_POINTS)]
-    before = [min(int(place), len(values) - 2) for place in places]
-    return [values[at] + (values[at + 1] - values[at]) * (place - at) for place, at in zip(places, before, strict=True)]
-
-
-def _past(view: View, name: str, horizon_s: float) -> tuple[list[float | None], float]:
-    """What was measured, at equal steps of time; no longer ago than the plot looks ahead. Empty where nobody knows."""
-    history = view.snapshot.history
-    waits: Sequence[float | None] = history.pool_wait_s_p95.get(name, []) if name else history.wait_s_p95
-    if sum(value is not None for value in waits) < 2 or len(history.at) != len(waits):
-        return [], 0.0
-    whole_s = history.at[-1] - history.at[0]
-    past_s = min(whole_s, horizon_s) if horizon_s else whole_s
-    steps = len(waits)
-    start = history.at[-1] - past_s
-    moments = (start + past_s * step / (steps - 1) for step in range(steps))
-    return [waits[max(0, bisect.bisect_right(history.at, moment) - 1)] for moment in moments], past_s
-
-
 # -- afterwards
 
 
 def score_word(score: ScoreDocument) -> str:
     """`3 of 4 as foretold`."""
+    if not score.measures:
+        return "nobody looked when its horizon was over"
     return f"{sum(one.inside for one in score.measures)} of {len(score.measures)} as foretold"
 
 
@@ -288,6 +203,30 @@ def score_table(view: View, score: ScoreDocument | None, width: int) -> list[Lin
     return lines
 
 
+def calibration_line(found: Sequence[CalibrationDocument], width: int) -> Line:
+    """The same on one line, those with most numbers first; what does not fit is announced."""
+    rows = sorted((one for one in found if one.scored), key=lambda one: -one.scored)
+    if not rows:
+        return []
+    spans = line((" foretold ", "dim"))
+    for at, one in enumerate(rows):
+        share = 100.0 * one.inside / one.scored
+        piece = line(
+            (f" {plain(one.brain)}", "agent"),
+            (f" {plain(one.kind)} ", "dim"),
+            (words.percent(share), f"{_calibrated(share)} bold"),
+            (f" of {words.count(one.scored)} ", "dim"),
+        )
+        if width_of(spans) + width_of(piece) > width - 8:
+            return [*spans, Span(f" {len(rows) - at} more", "dim")]
+        spans += piece
+    return spans
+
+
+def _calibrated(share: float) -> str:
+    return "success" if 65 <= share <= 95 else "warning"
+
+
 def calibration_lines(found: Sequence[CalibrationDocument], width: int) -> list[Line]:
     """How often what was foretold came, by brain and kind of action. Ranges hold 80 % when they are right."""
     rows = [one for one in found if one.scored]
@@ -301,7 +240,7 @@ def calibration_lines(found: Sequence[CalibrationDocument], width: int) -> list[
     room = min(max(map(cells, names)), max(10, width - 30))
     for one, name in zip(rows, names, strict=True):
         share = 100.0 * one.inside / one.scored
-        look = "success" if 65 <= share <= 95 else "warning"
+        look = _calibrated(share)
         counted = f"  {words.count(one.inside)} of {words.count(one.scored)}"
         lines.append(
             line("  ", (fit(name, room), "agent"), (f"  {words.percent(share):>4}", f"{look} bold"), (counted, "dim"))

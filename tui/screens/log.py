@@ -10,6 +10,7 @@ from textual.widget import Widget
 from agentorch.errors import ClientError
 from agentorch.tui import glyphs, words
 from agentorch.tui.actions import Act, bindings
+from agentorch.tui.screens.impact import calibration_line
 from agentorch.tui.screens.page import Page
 from agentorch.tui.screens.summaries import ACTORS
 from agentorch.tui.spans import Line, Span, fit, line, plain
@@ -19,6 +20,7 @@ from agentorch.tui.widgets.table import Column, Table, text_cell
 
 if TYPE_CHECKING:
     from agentorch.schemas.supervision import LogLine
+    from agentorch.schemas.twin import CalibrationDocument
 
 ACTS = (
     Act("log.open", "o", "decision", "the decision whole (enter)", command="agentorch decisions"),
@@ -33,13 +35,15 @@ class Log(Page):
     ACTS = ACTS
     BINDINGS = bindings(ACTS)
     ABOUT = (
-        "The decision log: every proposal, verdict, answer and outcome, newest first. Enter shows what the brain saw."
+        "The decision log: every proposal, verdict, answer and outcome, newest first. Enter shows what the brain saw. "
+        "Foretold: how many of a brain's numbers came inside their range, by kind of action; 80 % is right."
     )
     screen_id = "log"
 
     def __init__(self) -> None:
         super().__init__()
         self.actor = ""
+        self.calibration: list[CalibrationDocument] = []
 
     def compose(self) -> ComposeResult:
         columns: tuple[Column[LogLine], ...] = (
@@ -66,7 +70,7 @@ class Log(Page):
     def _chain(self, view: View, width: int, height: int) -> list[Line]:
         snapshot = view.snapshot
         head = snapshot.head_hash[:12] or words.UNKNOWN
-        return [
+        rows = [
             line(
                 (" ledger ", "dim"),
                 (f"seq {words.count(snapshot.seq)}", "bold"),
@@ -76,6 +80,8 @@ class Log(Page):
                 (f"  only {self.actor}" if self.actor else "", "warning"),
             )
         ]
+        calibration = calibration_line(self.calibration, width)
+        return [*rows, calibration] if calibration else rows
 
     def show(self, view: View) -> None:
         super().show(view)
@@ -86,6 +92,19 @@ class Log(Page):
         chain = self.query_one("#chain", Drawn)
         legend = [Span(f"{shown}  ", "warning" if len(view.snapshot.log) < total else "dim"), *ACTORS]
         self.table.border_subtitle = titled(chain, legend)
+
+    def entered(self) -> None:
+        self.run_worker(self._calibrate(), group="calibration", exclusive=True)
+
+    async def _calibrate(self) -> None:
+        """How well what was foreseen came out; without an answer the line stays as it was."""
+        try:
+            page = await self.stage.feed.api.decisions(limit=1)
+        except ClientError as error:
+            self.stage.say(f"how forecasts came out could not be read: {error}", "warning")
+            return
+        self.calibration = page.calibration
+        self.query_one("#chain", Drawn).repaint()
 
     def on_table_opened(self, event: Table.Opened) -> None:
         self.do_open()

@@ -12,7 +12,8 @@ from agentorch.tui import glyphs, words
 from agentorch.tui.actions import Act, bindings
 from agentorch.tui.dialogs.dialog import Prompt
 from agentorch.tui.screens import card
-from agentorch.tui.screens.impact import PLOT_ROWS, forecast_plot, impact_line, impact_table
+from agentorch.tui.screens.forecast import PLOT_ROWS, forecast_plot
+from agentorch.tui.screens.impact import impact_line, impact_table
 from agentorch.tui.screens.page import Page
 from agentorch.tui.spans import Line, Span, beside, clip, line, plain, wrap
 from agentorch.tui.stage import Stage
@@ -30,6 +31,7 @@ ACTS = (
     Act("what-if.copy", "y", "copy", "copy the command that asks the same"),
 )
 WITH_IT = "with it"
+ROOMY_FROM = 130  # cells from which the plot is higher
 ROOMY_PLOT = 12
 WORKERS_MAX = 10_000_000
 _RULINGS = {
@@ -195,8 +197,9 @@ def what_if_lines(view: View, found: ForeseenDocument, width: int) -> list[Line]
     if width < card.TWO_COLUMNS:
         return [*head, *_foreseen(view, found, width), *_said(found, width)]
     left_width = width * 9 // 20
-    right = width - left_width - 3
-    return [*head, *beside(_said(found, left_width), _foreseen(view, found, right, ROOMY_PLOT), left_width, 3)]
+    rows = ROOMY_PLOT if width >= ROOMY_FROM else PLOT_ROWS
+    right = _foreseen(view, found, width - left_width - 3, rows)
+    return [*head, *beside(_said(found, left_width), right, left_width, 3)]
 
 
 def _foreseen(view: View, found: ForeseenDocument, width: int, rows: int = PLOT_ROWS) -> list[Line]:

@@ -39,7 +39,7 @@ def plot(series: Sequence[Series], axes: Axes, width: int, height: int) -> list[
     known = [value for one in series for value in one.values if value is not None]
     top = axes.top or max([*known, axes.goal or 0.0]) * HEADROOM or HEADROOM
     rows = max(1, height - 1)
-    gutter = max(len(axes.written(value)) for value in (top, 0.0, axes.goal or 0.0))
+    gutter = max(len(axes.written(value)) for value in (top if axes.top else top / HEADROOM, 0.0, axes.goal or 0.0))
     columns = max(2, width - gutter - 2)
     dots, looks = _rasterise(series, columns, rows, top)
     goal_row = None if axes.goal is None else _row(axes.goal, top, rows * 4) // 4
