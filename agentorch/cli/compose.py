@@ -178,6 +178,11 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
+def url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 @contextlib.asynccontextmanager
 async def serving(
     settings: Settings,
@@ -193,15 +198,13 @@ async def serving(
     """
     clock = clock if clock is not None else WallClock()
     deciding = brain if brain is not None else parse_brain(settings.supervisor.brain, settings)
-    data_dir = settings.server.data_dir
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (data_dir := settings.server.data_dir).mkdir(parents=True, exist_ok=True, mode=0o700)
     sampler = Sampler([HostProbe(), NvmlProbe()], clock.now_ms)
     devices = tuple(await asyncio.to_thread(sampler.sample_once))
     node = local_node("local", devices)
     check_hardware(settings.pools, node)
     listener = listening_socket(settings.server.host, settings.server.port)
-    host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url = url_of(listener)
     secret = server_secret(data_dir)
     new_key: str | None = None
 
@@ -234,9 +237,9 @@ async def serving(
         await runtime.open(configure, look=executors.keys() - {"local"})
         gc.collect()
         gc.freeze()  # what was loaded stays: later collections need not look through it
-        port = RuntimePort(runtime)
+        control = RuntimePort(runtime)
         supervisor = Supervisor(
-            port,
+            control,
             deciding,
             rule_brain(settings.supervisor),
             cycle_s=settings.supervisor.cycle_s,
@@ -247,7 +250,7 @@ async def serving(
         stack.push_async_callback(supervisor.close)
         await supervisor.start(ticking=cycles)
         app = create_app(
-            runtime, secret=secret, settings=settings.server, brain=lambda: deciding.id, foresee=port.foresee
+            runtime, secret=secret, settings=settings.server, brain=lambda: deciding.id, foresee=control.foresee
         )
         await stack.enter_async_context(http_server(app, listener))
         yield Serving(url, runtime, supervisor, new_key, runtime.loop.stopped)
