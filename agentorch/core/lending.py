@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from agentorch.core import fit, reservations
+from agentorch.core.borrowing import may_borrow
 from agentorch.core.facts import Facts
 from agentorch.core.placement import Search, job_obstacle, pool_obstacle, room_obstacle
 from agentorch.core.queue import Line
 from agentorch.core.reservations import Kept
-from agentorch.core.stopping import lost_work_ms, may_ever_stop, may_stop
+from agentorch.core.stopping import lost_work_ms, may_stop
 from agentorch.core.turn import Turn
 from agentorch.model.events import JobStopping
 from agentorch.model.fleet import Pool, PoolSpec, Worker
@@ -30,15 +31,6 @@ OWNERS_AT_ONCE = 16
 SCHEDULER = "scheduler"
 
 Start = Callable[[Turn, Job, tuple[Worker, ...]], None]
-
-
-def may_borrow(spec: PoolSpec, job: Job) -> bool:
-    """Whether the job may run in this pool with the leave of both, and not in its own right. One that was sent to a
-    pool stays there, and what could never be given back is never lent to."""
-    within = job.spec.constraints
-    if not (spec.lends and within.borrow and within.pools) or spec.name in within.pools or job.route_pool:
-        return False
-    return may_ever_stop(job.spec) and not fit.place_breach(spec, within)
 
 
 def is_borrowed(spec: PoolSpec, job: Job) -> bool:

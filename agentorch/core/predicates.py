@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from agentorch.core import fit, money, power, reservations
+from agentorch.core.borrowing import may_borrow
 from agentorch.core.facts import Facts
 from agentorch.model.fleet import Pool, Worker
 from agentorch.model.jobs import TIER_RANK, Job, JobState, Reason
@@ -81,7 +82,7 @@ def _allowed_holds(facts: Facts, job: Job, pool: Pool) -> bool:
 def _allowed_text(facts: Facts, job: Job, pool: Pool) -> str:
     breach = fit.constraint_breach(pool.spec, job.spec.constraints)
     if breach:
-        return breach
+        return f"{breach}; it may borrow what idles here" if may_borrow(pool.spec, job) else breach
     if job.route_pool and job.route_pool != pool.spec.name and job.route_pool in facts.pools:
         return f"it is routed to {job.route_pool}"
     return "its constraints allow this pool"

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from agentorch.core.explain import explain
 from agentorch.core.fit import takes_work, times
 from agentorch.core.guardrails import preview
 from agentorch.core.lending import borrowers_of
@@ -259,6 +260,13 @@ def test_an_owner_behind_work_that_is_no_borrower_takes_nothing_back() -> None:
     run_all(one)
     assert stops(one) == []
     assert one.job(owner).state in ON_WORKER
+
+
+def test_why_says_where_a_job_may_borrow() -> None:
+    one = world()
+    name = one.submit(cpus=4, constraints=LEAVE)
+    found = explain(one.state, one.job(name), one.now_ms)
+    assert found.pools["far"][0].text == "allowed pools are home; it may borrow what idles here"
 
 
 def would_fit(world: World, name: str) -> bool:
