@@ -23,7 +23,7 @@ from agentorch.model import events as ev
 from agentorch.model import limits
 from agentorch.model.fleet import NodeState
 from agentorch.model.jobs import ON_WORKER, Cause, Job, JobState
-from agentorch.model.observation import DeviceSample
+from agentorch.model.observation import DeviceSample, Observation
 from agentorch.model.proposals import Answer, AnswerKind, Proposal, ProposalState
 from agentorch.simulation.lives import Lives, Run
 from agentorch.simulation.outside import Answered, Outside
@@ -67,6 +67,8 @@ class Day:
         self._answers: list[Answered | None] = list(outside.answers)
         self._asked: list[Proposal] = []
         self._devices = 0
+        self._supervisor: Supervisor | None = None
+        self._seen: tuple[int, Observation] | None = None  # what is decided about, and when that ends
         for command in configured(before, overrides):
             self.try_to(command)
         for name in list(before.running):
@@ -103,12 +105,14 @@ class Day:
         outside = self.outside
         tick_ms = max(TICK_MS, -(-(outside.end_ms - outside.begin_ms) // TICKS_MAX))
         happened = cycled = 0
+        self._supervisor = supervisor
         next_tick_ms = outside.begin_ms
         if supervisor is not None:
             supervisor.begin(outside.begin_ms)
         while True:
             cycle_ms = self._next_cycle_ms(supervisor, cycled)
             times = [next_tick_ms, *([cycle_ms] if cycle_ms is not None else [])]
+            times += [self._seen[0]] if self._seen is not None else []
             times += [due.at_ms for due in self._due[:1]]
             times += [at_ms for at_ms, _ in outside.happenings[happened : happened + 1]]
             at_ms = min(times)
@@ -121,9 +125,11 @@ class Day:
                 self._comes(outside.happenings[happened][1])
                 happened += 1
             self.take(cmd.Tick())
-            if supervisor is not None and cycle_ms is not None and cycle_ms <= self.now_ms:
-                await self._cycle(supervisor)
+            if cycle_ms is not None and cycle_ms <= self.now_ms:
+                self._observe(cycled)
                 cycled += 1
+            if self._seen is not None and self._seen[0] <= self.now_ms:
+                await self._conclude(self._seen[1])
                 tell(cycled)
             self._listen()
             while self.take(cmd.Schedule()):
@@ -136,13 +142,23 @@ class Day:
             return None
         times = self.outside.cycles
         if times:
-            return times[cycled] if cycled < len(times) else None
+            return times[cycled][0] if cycled < len(times) else None
         return supervisor.due_ms(self)
 
-    async def _cycle(self, supervisor: Supervisor) -> None:
+    def _observe(self, cycled: int) -> None:
+        """A brain takes as long as the recorded one did; in a cycle that was never decided, for ever."""
+        assert self._supervisor is not None, "somebody supervises"
+        times = self.outside.cycles
         if self.outside.health:
             self.take(cmd.ReportHealth(samples=self.devices(self.state, self.now_ms)))
-        await supervisor.cycle(self)
+        seen = self._supervisor.observe(self)
+        decided_ms = times[cycled][1] if times else self.now_ms
+        self._seen = None if decided_ms is None else (decided_ms, seen)
+
+    async def _conclude(self, seen: Observation) -> None:
+        assert self._supervisor is not None, "somebody supervises"
+        self._seen = None
+        await self._supervisor.conclude(self, seen)
 
     def devices(self, state: State, now_ms: int) -> tuple[DeviceSample, ...]:
         """The newest recorded telemetry."""

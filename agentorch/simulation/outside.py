@@ -73,7 +73,8 @@ class Outside(msgspec.Struct):
     begin_ms: int = 0
     end_ms: int = 0
     happenings: list[tuple[int, cmd.Command]] = []
-    cycles: list[int] = []  # times at which something was observed
+    # Times of cycles: when it was observed, and when the brain's report was handed in; None: it never was.
+    cycles: list[tuple[int, int | None]] = []
     devices: list[tuple[int, tuple[DeviceSample, ...]]] = []
     reports: dict[int, BrainReport] = {}
     impacts: dict[tuple[int, bytes], Impact] = {}  # that were foreseen, by cycle and action
@@ -299,10 +300,12 @@ class _Reader:
     def supervisor(self, event: ev.Event) -> None:
         match event:
             case ev.CycleObserved():
-                self.found.cycles.append(event.at_ms)
+                self.found.cycles.append((event.at_ms, None))
                 self.found.devices.append((event.at_ms, event.observation.devices))
             case ev.CycleDecided():
                 self.found.reports[event.cycle] = event.report
+                if self.found.cycles:
+                    self.found.cycles[-1] = (self.found.cycles[-1][0], event.at_ms)
             case ev.ProposalJudged() | ev.ProposalChanged():
                 self.asked[event.proposal.id] = event.proposal
                 self.foreseen(event.proposal)

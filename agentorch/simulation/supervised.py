@@ -122,8 +122,17 @@ class Supervisor:
 
     async def cycle(self, driven: Driven) -> None:
         """One cycle now. Never raises because of a brain."""
+        await self.conclude(driven, self.observe(driven))
+
+    def observe(self, driven: Driven) -> Observation:
+        """Begin a cycle; `conclude` ends it, then or when a brain would have answered."""
         self._seen_ms, self._seen_seq = driven.now_ms, driven.state.facts.world_seq
         seen = driven.take(cmd.Observe(devices=self.look(driven.state, driven.now_ms)))
+        assert isinstance(seen, Observation)
+        return seen
+
+    async def conclude(self, driven: Driven, seen: Observation) -> None:
+        """Ask the brain, hand in what it says, carry out what is allowed. Never raises because of a brain."""
         self._impacts.clear()
         report = await self._decide(driven, seen)
         impacts = self._of_drafts(driven, report.drafts)

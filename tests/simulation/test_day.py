@@ -184,7 +184,7 @@ def test_a_stopped_job_starts_over_and_one_with_a_checkpoint_goes_on() -> None:
             yes = Answer(kind=AnswerKind.approve, by="ann", at_ms=0)
             stop = Reschedule(job="job-000001", change="requeue")
             courses.outside.answers.append(Answered(stop, START_MS + 60_000, 5_000, yes))
-            courses.outside.cycles = [START_MS + 1000 * at for at in range(5, 400, 5)]
+            courses.outside.cycles = [(START_MS + 1000 * at, START_MS + 1000 * at) for at in range(5, 400, 5)]
             return await courses.otherwise(Stops(), Asked(twin=False), lambda done: None)
 
         attempts = asyncio.run(scenario()).state.facts.jobs["job-000001"].attempts
