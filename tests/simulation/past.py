@@ -42,9 +42,11 @@ class Grows:
 class Past(World):
     """`lengths` are run times in seconds by job, None = it does not end by itself; a start takes a second."""
 
-    def __init__(self, brain: Brain) -> None:
+    def __init__(self, brain: Brain, *, thinks_s: int = 0) -> None:
         super().__init__()
         self.brain = brain
+        self.thinks_s = thinks_s  # less than the five seconds between two cycles
+        self.seen: Observation | None = None
         self.lengths: dict[str, list[tuple[int | None, Cause]]] = {}
         self.began: dict[str, int] = {}
         self.ask(cmd.StartRuntime(version="test"))
@@ -67,7 +69,9 @@ class Past(World):
                 script[second](self)
             self.ask(cmd.Tick())
             if second and not second % 5:
-                self._cycle()
+                self._observe()
+            if self.seen is not None and second % 5 == self.thinks_s:
+                self._decide(self.seen)
             while self.ask(cmd.Schedule()):
                 pass
 
@@ -92,10 +96,11 @@ class Past(World):
                 self.running(name)
                 self.began[name] = self.now_ms
 
-    def _cycle(self) -> None:
+    def _observe(self) -> None:
         sample = DeviceSample(id="cpu", kind="cpu", at_ms=self.now_ms, utilization_percent=50.0)
-        seen = self.ask(cmd.Observe(devices=(sample,)))
+        self.seen = self.ask(cmd.Observe(devices=(sample,)))
 
+    def _decide(self, seen: Observation) -> None:
         async def previewed(drafts: tuple[Draft, ...]) -> list[Verdict]:
             return preview(self.state, drafts, self.now_ms)
 
@@ -134,9 +139,9 @@ async def _decided(brain: Brain, seen: Observation, context: BrainContext) -> Br
     return await brain.decide(seen, context)
 
 
-def busy(brain: Brain | None = None) -> Past:
+def busy(brain: Brain | None = None, *, thinks_s: int = 0) -> Past:
     """Five minutes in which most of what can happen happens. Growing costs money, so people are asked."""
-    past = Past(brain or Grows())
+    past = Past(brain or Grows(), thinks_s=thinks_s)
     past.pool(workers=1, max_workers=4, price_usd_micros_per_hour=12_000_000, target_wait_ms=10_000)
     soon = START_MS + 60_000
     script: Script = {

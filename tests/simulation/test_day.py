@@ -102,6 +102,14 @@ def test_it_goes_on_from_any_moment(past: Past, second: int) -> None:
     assert day.tally.measures(end_ms) == courses.measured.measures(end_ms)
 
 
+def test_a_brain_takes_as_long_as_it_took() -> None:
+    slow = busy(thinks_s=3)
+    _, day = again(slow.events)
+    assert lived(day.state.facts) == lived(slow.facts)
+    assert answered(day.state.facts) == answered(slow.facts)
+    assert answered(slow.facts) != answered(busy().facts)
+
+
 def test_another_brain_makes_another_day(past: Past) -> None:
     _, was = again(past.events)
     never = otherwise(past.events, Grows(queued=1000))
@@ -217,7 +225,7 @@ def test_without_a_supervisor_then_another_may_be_tried_now() -> None:
         for _ in range(8):
             p.work(30)
 
-    past._cycle = lambda: None  # type: ignore[method-assign]
+    past._observe = lambda: None  # type: ignore[method-assign]
     past.live(250, {3: burst})
     events = past.events
     assert not any(isinstance(event, CycleObserved) for event in events)
