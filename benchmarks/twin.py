@@ -247,7 +247,7 @@ class Coverage:
             f"{self.trace.file} on {self.trace.nodes} nodes: {count} waits foreseen at {moments} moments, "
             f"{100 * inside / count:.1f} % inside the 80 % range, {100 * below / count:.1f} % shorter, "
             f"{100 * above / count:.1f} % longer; {100 * open_ended / count:.0f} % of the ranges end beyond "
-            f"{self.trace.horizon_h} h; {hours_per_s:.0f} simulated hours per CPU s with {self.live // moments} live jobs"
+            f"{self.trace.horizon_h} h; {hours_per_s:.0f} simulated hours per CPU s, {self.live // moments} live jobs"
         )
 
 

@@ -33,6 +33,7 @@ def plan(
                     ("fits", lambda offer: offer.feasible),
                     ("now", lambda offer: offer.free_now),
                     ("ahead", lambda offer: offer.position),
+                    ("starts in", lambda offer: foretold(offer.start_p50_s, offer.start_p90_s)),
                     ("price/h", lambda offer: dollars(offer.price_usd_per_hour)),
                     ("at most", lambda offer: dollars(offer.max_cost_usd)),
                     ("", lambda offer: offer.text),

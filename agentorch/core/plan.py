@@ -7,7 +7,9 @@ import msgspec
 from agentorch.core import fit, money
 from agentorch.core.explain import Check, pool_checks, position
 from agentorch.core.placement import workers_in
+from agentorch.core.starts import foretell
 from agentorch.core.state import State
+from agentorch.model import limits
 from agentorch.model.jobs import Job, JobSpec, Reason
 
 
@@ -20,6 +22,8 @@ class Offer(msgspec.Struct, frozen=True):
     max_cost_usd_micros: int | None  # for its longest duration, or for the hour that would be reserved
     free_now: bool
     position: int  # jobs that would go first
+    start_p50_ms: int | None = None  # from now on, if it goes there and nowhere else; None = unknown
+    start_p90_ms: int | None = None
 
 
 def unsubmitted(state: State, tenant: str, spec: JobSpec, now_ms: int) -> Job:
@@ -39,7 +43,10 @@ def unsubmitted(state: State, tenant: str, spec: JobSpec, now_ms: int) -> Job:
 
 
 def plan(state: State, tenant: str, spec: JobSpec, now_ms: int) -> list[Offer]:
-    """An offer per pool, feasible ones first, then cheapest. `tenant` must exist. Changes nothing."""
+    """An offer per pool, feasible ones first, then cheapest. `tenant` must exist. Changes nothing.
+
+    Of the first few it is foretold when the job would start there.
+    """
     facts = state.facts
     job = unsubmitted(state, tenant, spec, now_ms)
     ahead = position(state, job)
@@ -62,4 +69,13 @@ def plan(state: State, tenant: str, spec: JobSpec, now_ms: int) -> list[Offer]:
                 position=ahead,
             )
         )
-    return sorted(offers, key=lambda offer: (not offer.feasible, fit.price_rank(facts.pools[offer.pool])))
+    ranked = sorted(offers, key=lambda offer: (not offer.feasible, fit.price_rank(facts.pools[offer.pool])))
+    first = [_with_start(state, job, offer, now_ms) for offer in ranked[: limits.PLAN_STARTS_FORETOLD]]
+    return [*first, *ranked[limits.PLAN_STARTS_FORETOLD :]]
+
+
+def _with_start(state: State, job: Job, offer: Offer, now_ms: int) -> Offer:
+    if not offer.feasible:
+        return offer
+    found = foretell(state, msgspec.structs.replace(job, route_pool=offer.pool), now_ms)
+    return msgspec.structs.replace(offer, start_p50_ms=found.start_p50_ms, start_p90_ms=found.start_p90_ms)

@@ -67,6 +67,7 @@ FORECAST_KINDS: Final = 4_096  # kinds of work remembered; those seen least late
 FORECAST_LEARNED_PER_SECOND: Final = 64  # ends of one second that are remembered
 FORECAST_STEPS: Final = 10_000  # of one look ahead, each about a microsecond
 FORECAST_HORIZON_MS: Final = 30 * DAY_MS  # what ends later frees no room in a look ahead
+PLAN_STARTS_FORETOLD: Final = 4  # offers of a plan that say when the job would start there
 ARRIVALS_HALF_LIFE_MS: Final = HOUR_MS
 ARRIVALS_EVERY_MS: Final = 10 * SECOND_MS  # how often arrivals are summed up
 ARRIVALS_LOOKED_AT: Final = 256  # newest jobs that stand for all that came since

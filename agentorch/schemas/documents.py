@@ -192,6 +192,8 @@ class OfferDocument(Document):
     max_cost_usd: float | None
     free_now: bool
     position: int
+    start_p50_s: float | None = None  # from now on, if it goes to this pool; None: unknown
+    start_p90_s: float | None = None
     predicates: list[PredicateDocument] = []
 
 

@@ -270,6 +270,8 @@ def plan_document(seq: int, offers: list[Offer], ahead: Prospect | None) -> Plan
                 max_cost_usd=usd_or_none(offer.max_cost_usd_micros),
                 free_now=offer.free_now,
                 position=offer.position,
+                start_p50_s=seconds_or_none(offer.start_p50_ms),
+                start_p90_s=seconds_or_none(offer.start_p90_ms),
                 predicates=_predicates(offer.checks),
             )
             for offer in offers

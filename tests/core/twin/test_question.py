@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from agentorch.core.plan import plan
 from agentorch.core.twin import compare
 from agentorch.core.twin.question import finish
 from agentorch.model import limits
+from agentorch.model.jobs import Constraints, JobSpec
 from agentorch.model.proposals import Draft
 from agentorch.model.twin import Outlook
 from tests.core.cluster import Cluster, grown
@@ -45,7 +47,7 @@ def test_an_answer_does_not_depend_on_what_happens_meanwhile() -> None:
 def test_workers_more_take_waiting_away() -> None:
     town = Town()
     town.crowd(60)
-    found = town.impact(scale(12))
+    found = town.impact(scale(12), steps=10**6)
     assert found.idle is not None
     assert found.acted is not None
     assert found.gain_s.low > 0
@@ -86,7 +88,7 @@ def test_ranges_are_in_order() -> None:
 def test_a_short_budget_sees_less_far_and_says_so() -> None:
     town = Town()
     town.crowd(60)
-    far, near = town.ahead(scale(8)), town.ahead(scale(8), steps=300)
+    far, near = town.ahead(scale(8), steps=10**6), town.ahead(scale(8), steps=300)
     assert (far.horizon_s, far.stopped_early) == (3600, False)
     assert near.stopped_early
     assert limits.TWIN_HORIZON_LEAST_MS / 1000 <= near.horizon_s < far.horizon_s
@@ -217,3 +219,15 @@ def test_it_can_be_interrupted_often() -> None:
     town.crowd(100)
     answer = compare(town.state, (Draft(action=scale(8)),), town.now_ms)
     assert sum(1 for _ in answer) > 50
+
+
+def test_a_plan_says_when_each_pool_could_start_it() -> None:
+    town = Town(workers=1)
+    town.pool("dear", workers=1, price_usd_micros_per_hour=9_000_000)
+    town.crowd(6, constraints=Constraints(pools=("cpu",)))
+    spec = JobSpec(command=("true",), name="train")
+    cheap, dear = plan(town.state, "t", spec, town.now_ms)
+    assert (cheap.pool, dear.pool) == ("cpu", "dear")
+    assert dear.start_p50_ms == dear.start_p90_ms == 0
+    assert cheap.start_p50_ms is not None
+    assert cheap.start_p50_ms > 300_000
