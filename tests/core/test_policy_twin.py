@@ -226,14 +226,32 @@ def test_deadlines_met_count_beside_waiting() -> None:
 
 
 def test_whoever_was_wrong_before_must_see_a_clearer_gain() -> None:
-    impact = saving(100, 500, 900)
-    for scored, inside, doubt in [(19, 0, ""), (20, 16, ""), (20, 8, "2.0 times"), (20, 0, "4.0 times")]:
+    impact = saving(50, 100, 300)
+    for scored, inside, grows, doubt in [
+        (19, 0, True, "worth 2.4 min"),
+        (20, 16, True, "worth 2.4 min"),
+        (20, 13, True, "worth 118 s, gains count 81 % for past errors"),
+        (20, 8, False, "under the least that counts, 2.0 min"),
+        (20, 0, False, "under the least that counts, 4.0 min"),
+    ]:
         found = tuple(Calibrated(brain, "scale", scored, inside) for brain in ("other", BRAIN_ID))
         report = Told(by_size({}, impact)).decide(seen(pool(**BUSY), calibration=found))
-        assert bool(report.drafts) is not bool(doubt)
-        assert doubt in report.hold
+        said = report.drafts[0].evidence[-1] if grows else report.hold
+        assert doubt in said
+        assert bool(report.drafts) is grows
     others = (Calibrated("other", "scale", 20, 0), Calibrated(BRAIN_ID, "reroute", 20, 0))
     assert Told(by_size({}, impact)).decide(seen(pool(**BUSY), calibration=others)).drafts
+
+
+def test_work_that_waits_in_gaps_is_helped_where_the_twin_says_that_growing_does() -> None:
+    gaps = pool(**BUSY | {"queued": 1, "need": 4})
+    stuck = seen(gaps, queued=(queued(reason="no_capacity"),))
+    told = Told(by_size({5: saving(500, 900, 1200)}))
+    assert actions(told.decide(stuck)) == [{"kind": "scale", "pool": "cpu", "workers": 5}]
+    assert actions(blind(stuck)) == []
+    poor = Told(by_size({}, saving(500, 900, 1200)))
+    assert actions(poor.decide(seen(gaps, queued=(queued(reason="budget"),)))) == []
+    assert poor.questions == 0
 
 
 # -- predictions add, never remove (G14)

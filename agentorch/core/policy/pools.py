@@ -8,7 +8,7 @@ from typing import Final
 from agentorch.core.policy.options import Kind, Option, Problem
 from agentorch.core.policy.words import dollars, numbers, wait
 from agentorch.model import limits
-from agentorch.model.jobs import TIER_RANK, Tier
+from agentorch.model.jobs import TIER_RANK, Reason, Tier
 from agentorch.model.observation import JobFacts, Observation, PoolFacts
 from agentorch.model.proposals import Reroute, Reschedule, Scale
 
@@ -16,12 +16,15 @@ OTHER_POOLS: Final = 2  # that are weighed instead of one that may not grow, the
 
 
 def pressed(observation: Observation) -> Iterator[Problem]:
-    """Pools whose work waits too long, or does not fit and may soon wait too long."""
+    """Pools whose work waits too long, or does not fit and may soon wait too long. What waits though there should be
+    room for it is left to the twin."""
     for pool in observation.pools:
-        if not _is_ours(pool) or pool.queued == 0 or pool.need <= pool.target:
+        if not _is_ours(pool) or pool.queued == 0:
             continue
-        late = _waits_too_long(pool)
-        options = tuple(_relief(observation, pool, late))
+        late, short = _waits_too_long(pool), pool.need > pool.target
+        if not short and not (late and _has_no_room(observation, pool)):
+            continue
+        options = tuple(_relief(observation, pool, late and short))
         if options:
             yield Problem(
                 kind=Kind.waiting if late else Kind.ahead,
@@ -69,6 +72,11 @@ def _waits_too_long(pool: PoolFacts) -> bool:
     return pool.wait_s_p95 > pool.target_wait_s or pool.oldest_wait_s > pool.target_wait_s or soon
 
 
+def _has_no_room(observation: Observation, pool: PoolFacts) -> bool:
+    """What runs leaves gaps that waiting work does not fit in, though there is enough of everything in sum."""
+    return any(job.pool == pool.name and job.reason == Reason.no_capacity for job in observation.queued)
+
+
 def _relief(observation: Observation, pool: PoolFacts, late: bool) -> Iterator[Option]:
     grown = list(_grown(observation, pool, late))
     yield from grown
@@ -100,7 +108,7 @@ def _grown(observation: Observation, pool: PoolFacts, late: bool) -> Iterator[Op
         return
     step, least = step_up(observation, pool), _least_step(observation, pool)
     room = pool.max_workers - pool.target
-    needed = min(room, step, pool.need - pool.target)
+    needed = min(room, step, max(0, pool.need - pool.target))
     reason = f"{pool.queued} jobs wait in {pool.name}, {wait(pool)}; it needs {pool.need} workers, has {pool.target}."
     for added in dict.fromkeys((needed, least, min(room, step))):
         if least <= added <= min(room, step):

@@ -26,7 +26,7 @@ STOP_S: Final = 60.0
 NEARLY: Final = 0.95
 #: What must be asked is worth half: a person looks at it later, or never, and then it was for nothing.
 ASKED: Final = 0.5
-#: A range is to hold eight of ten outcomes; one that held fewer is taken to be as much too narrow.
+#: A range is to hold eight of ten outcomes. Where it held fewer, gains count as much less, and must be as much higher.
 NOMINAL: Final = 0.8
 DOUBT_MOST: Final = 4.0
 
@@ -65,10 +65,10 @@ class Worth(msgspec.Struct, frozen=True, kw_only=True):
         saved = f"{spread(self.gain_s)} of waiting saved in {span(self.impact.horizon_s)}"
         misses = f", {self.misses:.1f} deadlines met" if self.misses else ""
         money = "" if self.cost_usd_micros == 0 else f", {self._money()}"
-        widened = f", range widened {self.doubt:.1f} times for past errors" if self.doubt > 1 else ""
+        doubted = f", gains count {100 / self.doubt:.0f} % for past errors" if self.doubt > 1 else ""
         early = ", stopped early" if self.impact.stopped_early else ""
         asked = ", counted half: a person must be asked" if self.asks else ""
-        return f"{saved}{misses}{self._lost()}{money}; worth {span(self.net_s)}{asked}{widened}{early}"
+        return f"{saved}{misses}{self._lost()}{money}; worth {span(self.net_s)}{asked}{doubted}{early}"
 
     def _money(self) -> str:
         cost = self.cost_usd_micros
@@ -102,7 +102,7 @@ def expected(value: Range) -> float:
 
 
 def doubt_of(calibration: Calibrated | None) -> float:
-    """How much wider ranges must be taken: 1 when enough outcomes lay inside, or when there are too few to tell."""
+    """By how much gains must be higher: 1 when enough outcomes lay inside, or when there are too few to tell."""
     if calibration is None or calibration.scored < limits.CALIBRATION_LEAST:
         return 1.0
     inside = calibration.inside / calibration.scored
@@ -114,12 +114,12 @@ def weigh(
 ) -> Worth:
     """`impact` must have numbers. `committed_s`: how long what was added can't be given back."""
     gain = impact.gain_s
-    gain = Range(gain.mid - doubt * (gain.mid - gain.low), gain.mid, gain.mid + doubt * (gain.high - gain.mid))
     misses = -_change(impact, "misses")
     cost = _wasted(option, impact, committed_s)
     lost = max(0.0, _change(impact, "lost_s")) + STOP_S * max(0.0, _change(impact, "preempted"))
     paid_s = 3_600 * (cost or 0.0) / max(1, weights.waiting_usd_micros_per_hour)
-    net_s = expected(gain) + MISS_S * misses - lost - paid_s
+    saved_s = expected(gain) + MISS_S * misses
+    net_s = (saved_s / doubt if saved_s > 0 else saved_s) - lost - paid_s
     saves = gain.low > 0 and gain.mid >= LEAST_GAIN_S * doubt
     return Worth(
         option=option,
