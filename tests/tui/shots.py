@@ -41,6 +41,11 @@ SHOTS: tuple[tuple[str, int, int, str, str], ...] = (
     ("branch", 150, 44, "night", f"8 b tab {' '.join(SET)} enter"),
     ("branch-mid", 120, 36, "night", "8 b enter n"),
     ("branch-80", 80, 24, "night", "8 b enter d"),
+    ("branch-wide", 200, 60, "night", "8 b enter"),
+    ("branch-day", 120, 36, "day", "8 b enter n"),
+    ("branch-help", 120, 40, "night", "8 b enter question_mark"),
+    ("decision-80", 80, 24, "night", "7 enter"),
+    ("log-80", 80, 24, "night", "7"),
     ("palette", 120, 36, "night", "2 ctrl+p"),
     ("help", 120, 40, "night", "6 question_mark"),
 )

@@ -131,12 +131,19 @@ def test_themes(theme: str, accept: bool) -> None:
     drive(make_app(theme_name=theme), scenario, (120, 36))
 
 
-@pytest.mark.parametrize(("name", "keys"), [("dashboard", ""), ("inbox", "6"), ("jobs", "2"), ("reject", "6 r")])
+ASCII = (("dashboard", ""), ("inbox", "6"), ("jobs", "2"), ("reject", "6 r"), ("what-if", "6 w enter"))
+
+
+@pytest.mark.parametrize(("name", "keys"), [*ASCII, ("branch", "8 b enter")])
 def test_ascii_has_nothing_else(name: str, keys: str, accept: bool) -> None:
+    made = recording()
+    if name == "branch":
+        looked_back(made)
+
     async def scenario(app: AgentorchApp, pilot: Any) -> None:
         await type_keys(app, pilot, keys)
         foreign = {char for row, _ in screen_rows(app) for char in row if not char.isascii()}
         assert foreign == set()
         check(app, f"ascii-{name}", accept)
 
-    drive(make_app(ascii_only=True), scenario, (120, 36))
+    drive(make_app(made, ascii_only=True), scenario, (120, 36))

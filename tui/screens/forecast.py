@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agentorch.tui import glyphs, words
 from agentorch.tui.screens.trends import short
-from agentorch.tui.spans import Line, line, width_of
+from agentorch.tui.spans import Line, line, plain, width_of
 from agentorch.tui.view import View
 from agentorch.tui.widgets.plot import Axes, Series, plot
 
@@ -98,7 +98,7 @@ def _waits(view: View, name: str, idle: Sequence[float], acted: Sequence[float],
     history = view.snapshot.history
     waits: Sequence[float | None] = history.pool_wait_s_p95.get(name, []) if name else history.wait_s_p95
     pool = view.pool(name) if name else None
-    title = f"Queue wait p95 of {name}" if name else "Queue wait p95"
+    title = f"Queue wait p95 of {plain(name)}" if name else "Queue wait p95"
     goal = pool.target_wait_s if pool else None
     return _Plotted(title, *_past(view, waits, horizon_s), idle, acted, words.duration, goal)
 
