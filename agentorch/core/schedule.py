@@ -49,6 +49,7 @@ class _Pass:
         self.turn = turn
         self.facts: Facts = turn.facts
         self.search = Search(turn.facts, turn.state.rooms, turn.now_ms)
+        self.lending = lending.Lending(turn, self.search)
         self.aside: list[tuple[TenantLines, Line]] = []
         self.started = self.ranks = self.displaced = 0
         self.claimed: set[str] = set()  # pools for which a job that goes earlier waits already
@@ -93,7 +94,7 @@ class _Pass:
             lines.offer(line)
         most = limits.DISPATCH_PER_PASS - self.ranks
         if most > 0:
-            self.started += lending.lend(self.turn, self.search, [line for _, line in self.aside], start, most)
+            self.started += self.lending.lend([line for _, line in self.aside], start, most)
         return self.started
 
     def try_head(self, lines: TenantLines, line: Line) -> bool:
@@ -102,19 +103,41 @@ class _Pass:
         obstacle = job_obstacle(self.facts, job, self.turn.now_ms)
         answer = obstacle if obstacle is not None else self.search.find_for_line(job, line)
         if not isinstance(answer, Reason):
-            start(self.turn, job, answer)
-            self.started += 1
-            self.ranks += len(answer)
+            self.start(job, answer)
+            return True
+        if answer is Reason.reserved and self.try_kept(line, job):
             return True
         if answer in (Reason.no_capacity, Reason.reserved):
-            self.make_room(job)
+            self.make_room(job, line)
         while lines.first() is line:  # the same head may have been entered twice
             heappop(lines.heap)
         self.aside.append((lines, line))
         return False
 
-    def make_room(self, job: Job) -> None:
-        """Work with a worse claim gives way, or else room is kept: only for the first that waits for a pool."""
+    def try_kept(self, line: Line, head: Job) -> bool:
+        """Room may be kept for one behind the head, that stood there when the head had not come yet."""
+        for name in tuple(self.facts.reserved):
+            job = self.facts.jobs[name]
+            if job is head or self.turn.queue.line_of(job) is not line:
+                continue
+            if job_obstacle(self.facts, job, self.turn.now_ms) is None:
+                answer = self.search.find_for_line(job, line)
+                if not isinstance(answer, Reason):
+                    self.start(job, answer)
+                    return True
+        return False
+
+    def start(self, job: Job, workers: tuple[Worker, ...]) -> None:
+        start(self.turn, job, workers)
+        self.lending.forget(workers[0].pool)
+        self.started += 1
+        self.ranks += len(workers)
+
+    def make_room(self, job: Job, line: Line) -> None:
+        """Borrowers give way, else work with a worse claim, or else room is kept: only for the first that waits for a
+        pool."""
+        if self.lending.take_back(line):
+            return
         if self.displaced < limits.DISPLACE_PER_PASS:
             self.displaced += 1
             if displace(self.turn, job):

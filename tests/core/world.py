@@ -54,6 +54,7 @@ class World:
     def assert_sound(self) -> None:
         assert facts_bytes(refold(self.events)) == facts_bytes(self.state)
         assert State(self.facts).homes == self.state.homes
+        assert State(self.facts).yielding == self.state.yielding
 
     # -- the usual things
 

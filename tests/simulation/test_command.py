@@ -120,7 +120,7 @@ def test_bad_pools_are_named(tmp_path: Path) -> None:
 
 def test_a_supervised_run_counts_what_came_of_it(tmp_path: Path) -> None:
     file = tmp_path / "elastic.toml"
-    file.write_text("[pools.cluster]\nworkers = 2\nmax_workers = 4\ngpus = 8\n")
+    file.write_text("[pools.cluster]\nworkers = 1\nmax_workers = 4\ngpus = 8\n")
     ledger = tmp_path / "run.db"
     arguments = (SMALL, "--pools", str(file), "--limit", "600", "--supervised", "--cycle", "10m")
     found = report(*arguments, "--ledger", str(ledger))
