@@ -9,12 +9,14 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from agentorch.cli.common import Common, connect
 from agentorch.cli.output import Printer, size
-from agentorch.config import Settings, load
+from agentorch.config import Settings, SupervisorSettings, load
+from agentorch.config.brains import OPENAI_KEY, OPENAI_URL
 from agentorch.errors import AgentorchError, ServerRefused, ServerUnreachable
 
 #: A ledger and its logs soon need this much.
@@ -32,7 +34,8 @@ def doctor(*, common: Common | None = None) -> int:
     """Check this machine and the way to the server. Exit code 1 when something is broken."""
     common = common or Common()
     settings = load(config_file=common.config, flags={"client.url": common.url, "client.key": common.key})
-    found = [*_machine(), _nvml(), *_data_dir(settings.server.data_dir), asyncio.run(_server(common, settings))]
+    here = [*_machine(), _nvml(), *_data_dir(settings.server.data_dir), brain_finding(settings.supervisor)]
+    found = [*here, asyncio.run(_server(common, settings))]
     Printer(common.output).rows(
         [{"what": one.what, "verdict": one.verdict, "text": one.text} for one in found],
         [("what", _field("what")), ("verdict", _field("verdict")), ("", _field("text"))],
@@ -88,6 +91,21 @@ def _data_dir(folder: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(nearest).free
     verdict = "ok" if free >= FREE_BYTES_WANTED else "warning"
     yield Finding("data", verdict, f"{folder}{'' if folder.exists() else ' (not made yet)'}, {size(free)} free")
+
+
+def brain_finding(settings: SupervisorSettings) -> Finding:
+    """Whether the configured brain could be asked; nothing is sent."""
+    llm = settings.llm
+    if settings.brain != "openai":
+        return Finding("brain", "ok", "the rules")
+    if not llm.model:
+        return Finding("brain", "FAILED", "openai without a model; set supervisor.llm.model")
+    if find_spec("langchain_openai") is None:
+        return Finding("brain", "FAILED", f"{llm.model} needs the extra llm: pip install 'agentorch[llm]'")
+    if llm.base_url == OPENAI_URL and not llm.api_key:
+        return Finding("brain", "FAILED", f"{llm.model} needs a key; set {OPENAI_KEY}, or supervisor.llm.api_key_env")
+    cap = "no cap on money" if llm.max_usd_micros_per_hour is None else "capped"
+    return Finding("brain", "ok", f"{llm.model} at {llm.base_url}, {'with a' if llm.api_key else 'no'} key, {cap}")
 
 
 async def _server(common: Common, settings: Settings) -> Finding:

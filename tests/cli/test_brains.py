@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agentorch.cli.brains import llm_named, parse_brain
+from agentorch.cli.doctor import brain_finding
 from agentorch.config import Settings, load
 from agentorch.config.brains import OPENAI_URL
 from agentorch.core.policy import BRAIN_ID
@@ -123,6 +124,22 @@ def test_unknown_tools_are_refused(tmp_path: Path) -> None:
     text = '[supervisor.llm]\nmodel = "m"\ntools = ["propose_scale", "approve"]\n'
     with pytest.raises(ConfigError, match="there is no approve"):
         parse_brain("openai", settings(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "says"),
+    [
+        ("", "ok", "the rules"),
+        (LOCAL, "ok", "qwen at http://127.0.0.1:8080/v1, no key, capped"),
+        ('[supervisor]\nbrain = "openai"\n', "FAILED", "supervisor.llm.model"),
+        ('[supervisor]\nbrain = "openai"\n[supervisor.llm]\nmodel = "m"\n', "FAILED", "OPENAI_API_KEY"),
+    ],
+)
+def test_the_doctor_looks_at_the_brain(tmp_path: Path, text: str, verdict: str, says: str) -> None:
+    pytest.importorskip("langchain_openai", reason="not installed: pip install 'agentorch[llm]'")
+    found = brain_finding(settings(tmp_path, text).supervisor)
+    assert found.verdict == verdict
+    assert says in found.text
 
 
 WITHOUT = """
