@@ -24,10 +24,13 @@ from agentorch.ledger.sqlite import SqliteLedger
 from agentorch.model.brain import Brain
 from agentorch.runtime.recording import Recording
 from agentorch.schemas.replay import CycleDocument, MeasureDocument, ReplayDocument, StanceDocument
-from agentorch.schemas.twin import CourseDocument
+from agentorch.schemas.twin import RangeDocument
 from agentorch.simulation.asking import Recorded
 from agentorch.simulation.day_plot import plot
 from agentorch.simulation.replay import Asked, Progress, replay, reports_of, untold
+
+#: Characters of a reason to hold; the JSON has it whole.
+HOLD_SHOWN: Final = 160
 
 
 @Parameter(name="*")
@@ -177,21 +180,24 @@ def _cycle(cycle: CycleDocument) -> None:
         print(f"  {label:<6}{safe(_side(side))}")
     predicted = cycle.predicted
     if predicted.was is not None and predicted.would is not None:
-        print(f"  twin  in {span(predicted.horizon_s)}: {_course(predicted.was)}; would: {_course(predicted.would)}")
+        was, would = (_saves(gain) for gain in (predicted.was_gain_s, predicted.would_gain_s))
+        paid = [f"${course.cost_usd_micros.mid / 1e6:.2f}" for course in (predicted.was, predicted.would)]
+        print(
+            f"  twin  in {span(predicted.horizon_s)} saves {was}, costs {paid[0]}; would save {would}, cost {paid[1]}"
+        )
 
 
-def _course(course: CourseDocument) -> str:
-    wait, cost = course.wait_p95_s, course.cost_usd_micros.mid / 1e6
-    return (
-        f"wait p95 {span(wait.mid)} ({span(wait.low)} to {span(wait.high)}), {course.misses.mid:g} misses, ${cost:.2f}"
-    )
+def _saves(gain: RangeDocument | None) -> str:
+    if gain is None or not (gain.low or gain.high):
+        return "no waiting"
+    return f"{_number(gain.mid, 's')} of waiting ({_number(gain.low, 's')} to {_number(gain.high, 's')})"
 
 
 def _side(side: StanceDocument) -> str:
     if side.error:
         return f"error: {side.error}"
     if not side.actions:
-        return f"holds: {side.hold}"
+        return f"holds: {side.hold if len(side.hold) <= HOLD_SHOWN else side.hold[:HOLD_SHOWN] + '…'}"
     return "; ".join(f"{one.title} ({one.ruling}{f', {one.state}' if one.state else ''})" for one in side.actions)
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from agentorch.model import limits
 from agentorch.schemas.base import INTEGRAL, Document, Request
 from agentorch.schemas.supervision import NoteDocument
-from agentorch.schemas.twin import CourseDocument
+from agentorch.schemas.twin import CourseDocument, RangeDocument
 
 
 class WantedDocument(Document):
@@ -51,6 +51,10 @@ class PredictedDocument(Document):
     idle: CourseDocument | None = None
     was: CourseDocument | None = None
     would: CourseDocument | None = None
+    was_gain_s: RangeDocument | None = (
+        None  # waiting saved until the horizon against doing nothing, of all jobs together
+    )
+    would_gain_s: RangeDocument | None = None
     text: str = ""  # why there are no numbers, if so; else what they rest on
 
 

@@ -22,11 +22,11 @@ from agentorch.model import events as ev
 from agentorch.model.brain import Brain
 from agentorch.model.observation import Observation, PoolFacts
 from agentorch.model.proposals import Action, BrainReport, Draft, Proposal, Ruling, Verdict, target_of
-from agentorch.model.twin import Course, Outlook
+from agentorch.model.twin import Course, Outlook, Range
 from agentorch.model.units import seconds
 from agentorch.schemas.replay import CycleDocument, PredictedDocument, StanceDocument, WantedDocument
 from agentorch.schemas.supervision import NoteDocument
-from agentorch.schemas.twin import CourseDocument
+from agentorch.schemas.twin import CourseDocument, RangeDocument
 from agentorch.simulation.asking import ask
 from agentorch.simulation.supervised import Foresee
 
@@ -179,6 +179,8 @@ class _Walk:
             idle=_course(outlook.idle),
             was=courses[0],
             would=courses[1],
+            was_gain_s=_range(outlook.impacts[0].gain_s),
+            would_gain_s=_range(outlook.impacts[1].gain_s),
             text="; ".join(dict.fromkeys(text for text in said if text)),
         )
 
@@ -223,6 +225,10 @@ def _undenied(drafts: tuple[Draft, ...], verdicts: list[Verdict]) -> tuple[Draft
 
 def _encoded(draft: Draft) -> bytes:
     return msgspec.json.encode(draft.action, order="deterministic")
+
+
+def _range(found: Range) -> RangeDocument:
+    return RangeDocument(low=found.low, mid=found.mid, high=found.high)
 
 
 def _course(course: Course) -> CourseDocument:
