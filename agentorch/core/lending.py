@@ -1,15 +1,15 @@
 """Lending between pools: jobs with leave to borrow run in what idles in a pool that lends, until its owners need it.
 
 Owners of a pool are all that may run there in their own right. They go first: a pass looks for borrowers only when it
-has looked for everybody else, and nothing is lent of a pool for as long as somebody who may run there in their own
-right waits for room that borrowers hold. Borrowed attempts are stopped for that owner, and wait again where they
-belong: as few as suffice, those that lose the least work, none before its minimum run time (G8). So an owner waits for
-borrowers no longer than that time and their grace.
+has looked for everybody else, and nothing is lent of a pool for as long as an owner waits for room there that borrowers
+hold. Borrowed attempts are stopped for that owner, for whom their room is kept, and wait again where they belong: as
+few as suffice, those that lose the least work, none before its minimum run time (G8). So an owner waits for borrowers
+no longer than that time and their grace.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
@@ -21,7 +21,7 @@ from agentorch.core.queue import Line
 from agentorch.core.reservations import Kept
 from agentorch.core.stopping import lost_work_ms, may_stop
 from agentorch.core.turn import Turn
-from agentorch.model.events import JobStopping
+from agentorch.model.events import JobStopping, WorkerReserved
 from agentorch.model.fleet import Pool, PoolSpec, Worker
 from agentorch.model.jobs import Cause, Job, JobState, Reason, Resources
 
@@ -38,66 +38,86 @@ def is_borrowed(spec: PoolSpec, job: Job) -> bool:
     return may_borrow(spec, job) and reservations.part_of(spec, job) == reservations.OUTSIDE
 
 
-def lend(turn: Turn, search: Search, lines: Sequence[Line], start: Start, most: int) -> int:
-    """Take back what owners need, then lend what idles. `lines` are all those whose heads found no room, in the order
-    in which they were looked at; at most so many ranks start. Returns how many jobs started."""
-    lenders = [pool for pool in search.pools if pool.spec.lends and not pool.paused]
-    if not lenders:
-        return 0
-    waiting = [line for line in lines if line.head() is not None and _may_start(turn, _head(turn.facts, line))]
-    wanted = {pool.spec.name for pool in lenders if _take_back(turn, pool, waiting)}
-    open_pools = [pool for pool in lenders if pool.spec.name not in wanted]
-    borrowers = deque(line for line in waiting if _head(turn.facts, line).spec.constraints.borrow)
-    started = 0
-    while borrowers and open_pools and most > 0:
-        line = borrowers.popleft()  # in turns, so that nobody's long line takes all of it
-        if line.head() is None:
-            continue
-        job = _head(turn.facts, line)
-        found = _place(search, job, open_pools) if _may_start(turn, job) else None
-        if found is not None:
-            start(turn, job, found)
-            started += 1
-            most -= len(found)
-            borrowers.append(line)
-    return started
+class Lending:
+    """Of one pass. `wanted` are pools of which nothing is lent: an owner waits for room there that borrowers hold."""
 
+    def __init__(self, turn: Turn, search: Search) -> None:
+        self.turn = turn
+        self.facts: Facts = turn.facts
+        self.search = search
+        self.wanted: set[str] = set()
+        self.borrowers: dict[str, list[Job]] = {}
+        self.rooms: dict[str, _Room] = {}
+        for name in turn.facts.borrowed:
+            job = turn.facts.jobs[name]
+            self.borrowers.setdefault(job.attempts[-1].pool, []).append(job)
 
-def _head(facts: Facts, line: Line) -> Job:
-    return facts.jobs[line.heap[0][2]]
+    def forget(self, pool: str) -> None:
+        """Something has started there since its room was looked at."""
+        self.rooms.pop(pool, None)
 
-
-def _may_start(turn: Turn, job: Job) -> bool:
-    return job_obstacle(turn.facts, job, turn.now_ms) is None
-
-
-def _place(search: Search, job: Job, pools: Sequence[Pool]) -> tuple[Worker, ...] | None:
-    for pool in pools:
-        if may_borrow(pool.spec, job) and room_obstacle(search.facts, job, pool) is None:
-            answer = search.in_pool(job, pool)
-            if not isinstance(answer, Reason):
-                return answer
-    return None
-
-
-# -- taking back
-
-
-def _take_back(turn: Turn, pool: Pool, lines: Sequence[Line]) -> bool:
-    """Stop the borrowers that are in an owner's way; returns whether any owner waits for room that borrowers hold."""
-    facts = turn.facts
-    borrowers = list(borrowers_of(facts, pool.spec.name))
-    if not borrowers:
-        return False
-    room = _Room(turn, pool, borrowers)
-    owners = (line for line in lines if pool_obstacle(facts, _head(facts, line), pool) is None)
-    wanted = False
-    for line in owners:
-        for name in islice(line.in_order(), OWNERS_AT_ONCE):
-            if not room.make(facts.jobs[name]):
+    def take_back(self, line: Line) -> bool:
+        """Stop the borrowers that are in the way of a line whose head found no room, and of those behind it. Returns
+        whether the head waits for room that borrowers hold."""
+        facts = self.facts
+        names = line.in_order()
+        head = next(names, None)
+        if not self.borrowers or head is None or not self._take_back_for(facts.jobs[head]):
+            return False
+        for name in islice(names, self._room_in_quota(facts.jobs[head])):
+            if not self._take_back_for(facts.jobs[name]):
                 break
-            wanted = True
-    return wanted
+        return True
+
+    def _room_in_quota(self, job: Job) -> int:
+        """How many of the tenant's jobs may start beside this one."""
+        tenant = self.facts.tenants[job.tenant]
+        most = tenant.spec.max_running
+        return OWNERS_AT_ONCE - 1 if most is None else max(0, min(OWNERS_AT_ONCE, most - tenant.running) - 1)
+
+    def _take_back_for(self, job: Job) -> bool:
+        for name, borrowers in self.borrowers.items():
+            pool = self.facts.pools[name]
+            if pool_obstacle(self.facts, job, pool) is not None:
+                continue
+            if name not in self.rooms:
+                self.rooms[name] = _Room(self.turn, pool, borrowers)
+            if self.rooms[name].make(job):
+                self.wanted.add(name)
+                return True
+        return False
+
+    def lend(self, lines: Sequence[Line], start: Start, most: int) -> int:
+        """Lend what idles to heads of these lines, which found no room: at most so many ranks start. Returns how many
+        jobs started."""
+        lenders = [pool for pool in self.search.pools if pool.spec.lends and pool.spec.name not in self.wanted]
+        if not lenders:
+            return 0
+        alive = (line for line in lines if line.head() is not None)
+        borrowers = deque(line for line in alive if self._head(line).spec.constraints.borrow)
+        started = 0
+        while borrowers and most > 0:
+            line = borrowers.popleft()  # in turns, so that nobody's long line takes all of it
+            found = self._place(self._head(line), lenders) if line.head() is not None else None
+            if found is not None:
+                start(self.turn, self._head(line), found)
+                started += 1
+                most -= len(found)
+                borrowers.append(line)
+        return started
+
+    def _head(self, line: Line) -> Job:
+        return self.facts.jobs[line.heap[0][2]]
+
+    def _place(self, job: Job, pools: Sequence[Pool]) -> tuple[Worker, ...] | None:
+        if job_obstacle(self.facts, job, self.turn.now_ms) is not None:
+            return None
+        for pool in pools:
+            if may_borrow(pool.spec, job) and room_obstacle(self.facts, job, pool) is None:
+                answer = self.search.in_pool(job, pool)
+                if not isinstance(answer, Reason):
+                    return answer
+        return None
 
 
 class _Room:
@@ -138,8 +158,10 @@ class _Room:
                 return False
             victims = self._choose(job, open_to)
             for victim in victims:
-                self._stop(victim)
-            seats = self._seats(self.soon, job, open_to) or seats
+                self._stop(victim, job)
+            if victims:
+                seats = self._seats(self.soon, job, open_to) or seats
+                self._keep(job, seats)
         taken = [(name, job.resources, -1) for name in seats]
         self._change(self.soon, taken)
         self._change(self.most, taken)
@@ -196,7 +218,14 @@ class _Room:
         free.update(without)
         return True
 
-    def _stop(self, job: Job) -> None:
+    def _keep(self, job: Job, seats: Sequence[str]) -> None:
+        """Nobody else takes the room that is made."""
+        for name in tuple(self.turn.facts.reserved.get(job.id, ())):
+            self.turn.emit(WorkerReserved(at_ms=self.turn.now_ms, worker=name, job=""))
+        for name, ranks in Counter(seats).items():
+            self.turn.emit(WorkerReserved(at_ms=self.turn.now_ms, worker=name, job=job.id, ranks=ranks))
+
+    def _stop(self, job: Job, owner: Job) -> None:
         self.victims.remove(job)
         self._change(self.soon, _holdings(job))
         self.turn.emit(
@@ -207,6 +236,7 @@ class _Room:
                 cause=Cause.preempted,
                 grace_ms=job.spec.grace_ms,
                 by=SCHEDULER,
+                room_for=owner.id,
             )
         )
 
