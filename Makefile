@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check bench soak soak-ray partition chaos clean
+.PHONY: help demo test check bench soak soak-ray soak-sim sim partition chaos clean
 .DEFAULT_GOAL := help
 
 help:                 ## say what there is
@@ -41,6 +41,14 @@ partition: $(VENV)/.ready ## pull cables between network namespaces: two runs of
 
 soak-ray: $(VENV)/.ready ## a Ray cluster loses its head, ten times
 	for round in 1 2 3 4 5 6 7 8 9 10; do AGENTORCH_SOAK=1 $(BIN)/python -m pytest tests/ray/test_faults.py -k head_dies -q || exit 1; done
+
+SEED   ?= 1
+SEEDS  ?=
+sim: $(VENV)/.ready   ## live through one seed of faults and tell its story (SEED=7), or through many (SEEDS=1..500)
+	$(BIN)/python -m tests.simulated $(if $(SEEDS),$(SEEDS),$(SEED))
+
+soak-sim: $(VENV)/.ready ## ten thousand seeds of faults, on all cores (SEEDS=1..10000)
+	$(BIN)/python -m tests.simulated $(if $(SEEDS),$(SEEDS),1..10000) --processes $$(nproc)
 
 clean:                ## remove what make made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -12,15 +12,24 @@ from agentorch.model.observation import Observation
 from agentorch.model.proposals import BrainReport, Draft
 
 
+class HoldingBrain:
+    """A fallback that does nothing."""
+
+    id = "holding"
+
+    async def decide(self, observation: Observation, context: BrainContext) -> BrainReport:
+        return BrainReport(brain=self.id, hold="nobody is listened to")
+
+
 class WildBrain:
     """Draws how it behaves anew each cycle. `calm` makes it hold from then on."""
 
     id = "wild"
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, *, knows_rules: bool) -> None:
         self.chance = chance
         self.calm = False
-        self._rules = RuleBrain()
+        self._rules = RuleBrain() if knows_rules else HoldingBrain()
 
     async def decide(self, observation: Observation, context: BrainContext) -> BrainReport:
         if self.calm:

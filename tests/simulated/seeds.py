@@ -29,7 +29,7 @@ TROUBLE_S = 150.0
 QUIET_S = 2 * 3600.0
 #: Lives are short here: snapshots are written more often, so that starts from one happen too, and the twin looks less
 #: far ahead, because what it says is not what is tested.
-LIMITS = {"SNAPSHOT_EVERY_EVENTS": 60, "TWIN_STEPS": 40, "TWIN_QUESTION_STEPS": 80}
+LIMITS = {"SNAPSHOT_EVERY_EVENTS": 60, "TWIN_STEPS": 12, "TWIN_QUESTION_STEPS": 24}
 
 
 class Told(msgspec.Struct, kw_only=True):

@@ -127,6 +127,7 @@ class Machine:
                     answer.set_result(result)
             self.poke()
 
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # the sender may be gone by then
         task = asyncio.create_task(travel())
         self._messages.add(task)
         task.add_done_callback(self._messages.discard)
