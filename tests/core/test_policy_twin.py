@@ -272,6 +272,7 @@ def test_the_twin_may_only_object_to_giving_back() -> None:
         (saving(0, 0, 0), True),
         (saving(-50, -20, 0), True),
         (saving(-900, -500, -100), False),
+        (saving(-900, -500, 0), True),
         (saving(0, 0, 0, misses=Range(0, 1, 1)), False),
     ]:
         report = Told(lambda _, impact=impact: impact).decide(idle)  # type: ignore[misc]

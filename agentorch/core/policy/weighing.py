@@ -58,7 +58,8 @@ class Worth(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def harms(self) -> bool:
         """Waits or misses would clearly grow, by more than what is saved is worth."""
-        return (self.gain_s.mid <= -LEAST_GAIN_S or self.misses <= -LEAST_MISSES) and self.net_s < 0
+        waits = self.gain_s.high < 0 and self.gain_s.mid <= -LEAST_GAIN_S
+        return (waits or self.misses <= -LEAST_MISSES) and self.net_s < 0
 
     def said(self) -> str:
         """Its numbers in words."""
