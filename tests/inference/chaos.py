@@ -32,6 +32,7 @@ from agentorch.model import limits
 from agentorch.model.brain import BrainContext
 from agentorch.model.proposals import BrainReport, Draft, Reschedule
 from agentorch.runtime.port import RuntimePort
+from agentorch.tools.catalogue import PROPOSAL_TOOLS
 from tests.core.guardrails.breaches import breaches
 from tests.graphs.supervising import supervising
 from tests.inference.llama_server import llama_server
@@ -114,6 +115,7 @@ def noise(url: str, model: str, seed: int, rounds: int) -> LlmSettings:
         seed=seed,
         timeout_s=60.0,
         max_rounds=rounds,
+        tools=tuple(PROPOSAL_TOOLS) if rounds == 1 else (),  # what is read in the last round is never heard
         max_tokens_per_cycle=TOKENS_PER_CYCLE,
         max_tokens_per_reply=1_500,
         tool_choice="required",
