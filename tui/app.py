@@ -63,6 +63,7 @@ class AgentorchApp(Stage):
         self._pages: dict[str, Page] = {}
         self._over: list[Page] = []  # detail pages on top of a screen
         self._screen_id = start_screen
+        self._asked: Asked | None = None  # the newest branch: who comes back from looking finds it in the form
         self._pending = Pending(self._send_held)
         self._notice: tuple[str, str, float] = ("", "", 0.0)
         if keymap:
@@ -201,9 +202,10 @@ class AgentorchApp(Stage):
 
     def ask_branch(self, before: Asked | None = None) -> None:
         def show(asked: Asked) -> None:
+            self._asked = asked
             self.call_later(pages.branch, self.page, asked, self._push)
 
-        pages.ask_branch(self, before, show)
+        pages.ask_branch(self, before or self._asked, show)
 
     def open_proposal(self, proposal_id: str) -> None:
         view = self.view()

@@ -70,9 +70,11 @@ def test_a_decision_is_looked_at_as_of_its_moment() -> None:
     past = made["snapshot"] | {"read_only": True, "seq": 100}
 
     async def scenario(app: AgentorchApp, pilot: Any) -> None:
-        await type_keys(app, pilot, "8 b enter o")
+        await type_keys(app, pilot, "8 b tab a equals_sign 2 enter o")
         assert app.feed.at == 17_935
         assert not isinstance(app.page, Branch)
+        await type_keys(app, pilot, "b")
+        assert "a=2" in shown(app), "who comes back finds what was asked before"
 
     drive(looking_back(at={"100": past}), scenario)
 
