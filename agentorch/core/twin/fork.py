@@ -16,7 +16,7 @@ import msgspec
 from agentorch.core.state import State
 from agentorch.model import limits
 from agentorch.model.fleet import Node, Pool, Worker
-from agentorch.model.jobs import ON_WORKER, Attempt, Job
+from agentorch.model.jobs import FINISHED, ON_WORKER, Attempt, Job
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 _Item = TypeVar("_Item")
@@ -69,6 +69,9 @@ def fork(state: State) -> State:
 def _live(state: State) -> Iterator[str]:
     """Those that run, are held or wait, in the order in which they were submitted as far as they wait."""
     facts = state.facts
+    if state.imagined:  # nobody else is there
+        yield from (name for name, job in facts.jobs.items() if job.state not in FINISHED)
+        return
     yield from facts.running
     yield from facts.held
     yield from facts.reserved

@@ -50,7 +50,7 @@ class Run:
         self.freed = False  # room has come since the last pass
         self.may_start = False  # somebody came for whom there is room
         self.provider = Provider(state.facts, dice)
-        self.record = Record(state, self.begin_ms, series=dice.draw % 2 == 0)
+        self.record = Record(state, self.begin_ms, series=dice.draw % 4 == 0)
         self.whole_ms: dict[str, int | None] = {}  # how long a job lasts in all
         self.due: list[tuple[int, int, int, str]] = [
             (one.at_ms, _COMES, at, "") for at, one in enumerate(coming) if one.at_ms <= self.end_ms
