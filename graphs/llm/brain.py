@@ -25,7 +25,7 @@ from agentorch.graphs.llm.talk import Talk
 from agentorch.graphs.llm.tape import Tape
 from agentorch.graphs.tracing import switch_tracing_off
 from agentorch.model.brain import BrainContext
-from agentorch.model.limits import NAME_MAX_CHARS
+from agentorch.model.limits import BRAIN_EXCHANGE_MAX_CHARS, NAME_MAX_CHARS
 from agentorch.model.observation import Observation
 from agentorch.model.proposals import BrainReport
 from agentorch.tools.catalogue import ALL_TOOLS
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 #: Of a cycle's time: what is left is for saying what was asked until then.
 TIME_SHARE: Final = 0.9
+#: Of all messages of one request, whatever the limit on tokens allows: they must fit into an exchange.
+TALK_MAX_BYTES: Final = BRAIN_EXCHANGE_MAX_CHARS // 2
 
 
 def llm_brain(settings: LlmSettings, *, clock: Callable[[], float] = time.monotonic) -> LLMBrain:
@@ -114,6 +116,8 @@ class _Asking:
 
     async def __call__(self, messages: list[BaseMessage]) -> AIMessage:
         said = msgspec.json.encode(convert_to_openai_messages(messages))
+        if len(said) > TALK_MAX_BYTES:
+            raise BrainError(f"the talk has grown to {len(said):,} bytes; at most {TALK_MAX_BYTES:,} are sent")
         tokens_in = estimate(self._schemas_chars + len(said))
         most = self._allowance.next_reply(tokens_in)
         self._purse.check(self._clock(), tokens_in, most)

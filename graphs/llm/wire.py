@@ -22,8 +22,9 @@ from agentorch.graphs.llm.talk import CallTool
 from agentorch.graphs.llm.tape import Tape
 from agentorch.model.limits import BRAIN_EXCHANGE_MAX_CHARS
 
-#: In base64, as an answer that is no text is kept, it still fits into an exchange.
-RESPONSE_MAX_BYTES: Final = BRAIN_EXCHANGE_MAX_CHARS // 4 * 3
+#: Several times what the longest useful reply has: everything that is read is kept.
+RESPONSE_MAX_BYTES: Final = 256_000
+assert RESPONSE_MAX_BYTES * 4 // 3 < BRAIN_EXCHANGE_MAX_CHARS, "in base64 it must fit into an exchange"
 #: All that a server is told beside the body. The client library adds more, from the environment too.
 HEADERS: Final = ("host", "content-type", "content-length", "connection")
 

@@ -10,6 +10,7 @@ from agentorch.graphs.llm.budget import CHARS_PER_TOKEN, HOUR_S, Purse, estimate
 from agentorch.graphs.llm.talk import ANSWER_MAX_CHARS
 from agentorch.model.observation import JobFacts, Observation
 from agentorch.model.proposals import BrainReport, Mode
+from agentorch.tools.reports import checked_report
 from tests.graphs.port import MemoryPort
 from tests.llm.asking import context, decided, settings
 from tests.llm.server import HOLDS, answering, call, proposals, says
@@ -28,6 +29,21 @@ def test_rounds() -> None:
     assert (asked, report.error) == (3, "neither a proposal nor a reason to hold in 3 rounds")
     report, asked = run(READS, says(*proposals(3)), max_rounds=2)
     assert (asked, report.error, len(report.drafts)) == (2, "", 1), "what was proposed within the rounds stands"
+
+
+def test_a_talk_is_bounded_whatever_tokens_are_allowed() -> None:
+    jobs = tuple(
+        JobFacts(id=f"job-{n}", name="x" * 200, tenant="t", tier="standard", state="queued", priority=0)
+        for n in range(50)
+    )
+    seen = Observation(cycle=1, seq=1, at_ms=0, mode=Mode.guarded, queued=jobs)
+    wanted = [call("read_observation", {"section": "queued"}, f"call-{n}") for n in range(32)]
+    report, server = asyncio.run(
+        decided(says(*wanted), observation=seen, max_tokens_per_cycle=10_000_000, max_rounds=16)
+    )
+    assert "the talk has grown to" in report.error
+    assert len(server.heard) < 16
+    assert checked_report(report, report.brain).exchanges == report.exchanges
 
 
 def test_a_hold_ends_the_cycle_and_so_do_words_after_a_tool() -> None:

@@ -73,10 +73,17 @@ def test_a_model_supervises_and_its_ledger_needs_none(tmp_path: Path, monkeypatc
             eventually(lambda: server.get("/v1/pools")[0]["workers"] == 2, "the pool has grown")
             server.cancel_all()
             server.stop()
+            other = server.command(
+                "replay", str(server.data), "--brain", f"openai:scripted@{scripted.url}", "--no-day", "-o", "json"
+            )
+            assert json.loads(other.stdout)["different"] == 0, "the same model decides alike"
     assert scripted.heard[0][0]["authorization"] == f"bearer {KEY}"
     assert KEY not in (tmp_path / "server.log").read_text()
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and KEY.encode() in file.read_bytes()]
     asyncio.run(comes_out_again(server.data / "ledger.db"))
+    told = json.loads(server.command("replay", str(server.data), "--verify", "-o", "json").stdout)
+    assert told["same"]
+    assert told["talks"]["talks_same"] == told["talks"]["talks_held_again"] > 0
 
 
 async def comes_out_again(file: Path) -> None:
