@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from agentorch.cli.replay_tui import served
@@ -289,6 +290,17 @@ def test_a_replay_that_fails_says_why(url: str) -> None:
 def test_the_number_of_replays_at_once_is_bounded(url: str) -> None:
     codes = [branch(url, brain="rules", seq=seq, wait_s=0).status_code for seq in range(1, limits.BRANCHES_AT_ONCE + 2)]
     assert codes[-1] == 429
+
+
+def test_a_brain_named_at_the_start_may_be_asked_and_ends_with_the_server(ledger: Path, tmp_path: Path) -> None:
+    file = tmp_path / "slow.py"
+    file.write_text("import asyncio\nasync def decide(observation, context):\n    await asyncio.Event().wait()\n")
+    with served(ledger, (str(file),)) as own:
+        assert branch(own, brain=str(file), wait_s=0.1).json()["state"] == "running"
+        before = [child for child in psutil.Process().children() if f"--brain={file}" in child.cmdline()]
+        assert len(before) == 1
+        assert httpx.get(f"{own}/healthz").status_code == 200
+    assert not before[0].is_running()
 
 
 def test_a_running_server_refuses(shared: Any) -> None:
