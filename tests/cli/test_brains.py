@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +17,19 @@ from agentorch.config import Settings, load
 from agentorch.config.brains import OPENAI_URL
 from agentorch.core.policy import BRAIN_ID
 from agentorch.errors import ConfigError
+from agentorch.model.brain import BrainContext
+from agentorch.model.observation import Observation
+from agentorch.model.proposals import Draft, Mode
 
 
 def settings(tmp_path: Path, text: str = "", **environ: str) -> Settings:
     file = tmp_path / "agentorch.toml"
     file.write_text(text)
     return load(environ=environ, config_file=file)
+
+
+async def nothing(drafts: tuple[Draft, ...]) -> Any:
+    raise AssertionError("not asked")
 
 
 LOCAL = """
@@ -104,6 +113,18 @@ def test_brains_are_made(tmp_path: Path) -> None:
     assert parse_brain(str(mine), found).id == "mine"
     pytest.importorskip("langchain_openai", reason="not installed: pip install 'agentorch[llm]'")
     assert parse_brain("openai", found).id == "openai:qwen"
+
+
+def test_the_examples_of_the_documentation_work(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "brains.md").read_text()
+    toml, python = (re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)[0] for kind in ("toml", "python"))
+    assert settings(tmp_path, toml).supervisor.llm.model
+    mine = tmp_path / "mine.py"
+    mine.write_text(python)
+    brain = parse_brain(str(mine), settings(tmp_path))
+    context = BrainContext(preview=nothing, foresee=nothing, timeout_s=1.0)
+    report = asyncio.run(brain.decide(Observation(cycle=1, seq=1, at_ms=0, mode=Mode.guarded), context))
+    assert report.hold == "nobody waits long"
 
 
 @pytest.mark.parametrize(
