@@ -1,6 +1,6 @@
 """The twin: how fast it runs ahead, what a card costs, how long it keeps the loop; and how often it was right.
 
-`python -m benchmarks twin` measures the first three. `python -m benchmarks.twin FOLDER [TRACE ...]` drives the traces
+`python -m benchmarks twin` measures the first three. `python -m benchmarks.twin FOLDER [PART-OF-A-NAME ...]` drives the traces
 of jobs in the folder (`agentorch simulate jobs`) and asks the twin at moments of their second half.
 """
 
@@ -160,19 +160,26 @@ async def run(size: Size) -> Table:
 
 
 class Trace(NamedTuple):
-    """A trace, the cluster that it is driven on, and how far ahead the twin is asked to look."""
+    """A trace, or a virtual cluster of it, the nodes that it is driven on, and how far ahead the twin is to look.
+
+    So few nodes that work has to wait: on those that it really had nearly everything starts at once.
+    """
 
     file: str
     nodes: int
     horizon_h: int
     moments: int
     longest_s: int | None = None
+    vc: str = ""
 
 
+PHILLY = "philly-2017-10_11-8vc.csv.gz"
 TRACES = (
-    Trace("openb-2023-day115_133.csv.gz", 2, 72, 100, 3 * 86_400),
-    Trace("philly-11cb48-first2000.csv.gz", 5, 72, 100),
-    Trace("philly-2017-10_11-8vc.csv.gz", 128, 72, 40),
+    Trace("openb-2023-day115_133.csv.gz", 2, 72, 60, 3 * 86_400),
+    Trace(PHILLY, 9, 72, 60, vc="2869ce"),
+    Trace(PHILLY, 4, 72, 60, vc="103959"),
+    Trace(PHILLY, 14, 72, 30, vc="6c71a0"),
+    Trace(PHILLY, 128, 24, 20),
 )
 GPUS_PER_NODE = 8
 #: Jobs of one moment that are looked at, spread over the queue.
@@ -194,6 +201,8 @@ class Coverage:
         self.trace = trace
         self.began: dict[str, list[int]] = {}
         jobs = read_trace(folder / trace.file, gpu_jobs_only=True, max_duration_s=trace.longest_s)
+        jobs = [job for job in jobs if not trace.vc or job.vc == trace.vc]
+        jobs = [job._replace(vc="") for job in jobs]  # one pool, whoever comes
         self.driver = Driver(jobs, [one_pool(trace.nodes, GPUS_PER_NODE)], self.note)
         first_s, last_s = jobs[0].submit_s, jobs[-1].submit_s
         self.from_ms = BEGIN_MS + 1_000 * (first_s + last_s) // 2
@@ -244,7 +253,7 @@ class Coverage:
         moments = max(1, len({one.at_ms for one in self.asked}))
         hours_per_s = moments * limits.TWIN_DRAWS * self.trace.horizon_h / self.cpu_s if self.cpu_s else 0.0
         return (
-            f"{self.trace.file} on {self.trace.nodes} nodes: {count} waits foreseen at {moments} moments, "
+            f"{self.trace.file} {self.trace.vc} on {self.trace.nodes} nodes: {count} waits foreseen at {moments} moments, "
             f"{100 * inside / count:.1f} % inside the 80 % range, {100 * below / count:.1f} % shorter, "
             f"{100 * above / count:.1f} % longer; {100 * open_ended / count:.0f} % of the ranges end beyond "
             f"{self.trace.horizon_h} h; {hours_per_s:.0f} simulated hours per CPU s, {self.live // moments} live jobs"
@@ -253,9 +262,9 @@ class Coverage:
 
 def main() -> None:
     if len(sys.argv) < 2:
-        raise SystemExit("usage: python -m benchmarks.twin FOLDER [TRACE ...]")
+        raise SystemExit("usage: python -m benchmarks.twin FOLDER [PART-OF-A-NAME ...]")
     for trace in TRACES:
-        if len(sys.argv) == 2 or any(name in trace.file for name in sys.argv[2:]):
+        if len(sys.argv) == 2 or any(name in f"{trace.file} {trace.vc}" for name in sys.argv[2:]):
             coverage = Coverage(Path(sys.argv[1]), trace)
             coverage.run()
             print(coverage.report(), flush=True)

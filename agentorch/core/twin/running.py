@@ -27,13 +27,15 @@ from agentorch.model.jobs import ON_WORKER, Cause, Job, JobState, Reason
 
 #: Samples of the fleet over the horizon; at each of them time passes for the core too.
 SAMPLES = 12
+#: How often the scheduler is asked while some wait, others may have to give way, and nothing else happens.
+LOOK_EVERY_MS = limits.MINUTE_MS
 #: A pass counts as many events as this part of the lines that it looks at, for it takes about as long.
 LINES_A_STEP = 2
 #: What happens nearer to each other than this is one instant, with one pass of the scheduler, unless somebody who comes
 #: could start at once.
 INSTANT_MS = 5 * limits.SECOND_MS
 #: Everything that may happen at one instant, in this order.
-_ENDS, _COMES, _NODES, _LOOK = range(4)
+_ENDS, _COMES, _NODES, _AGAIN, _LOOK = range(5)
 
 
 class Run:
@@ -47,6 +49,7 @@ class Run:
         self.begin_ms = self.now_ms = lives.now_ms
         self.end_ms = self.begin_ms + horizon_ms
         self.steps = self.ranks = 0
+        self.looks_ms = 0  # when it is asked next for that
         self.freed = False  # room has come since the last pass
         self.may_start = False  # somebody came for whom there is room
         self.provider = Provider(state.facts, dice)
@@ -58,7 +61,7 @@ class Run:
         self.due += [(self.begin_ms + at * horizon_ms // SAMPLES, _LOOK, at, "") for at in range(1, SAMPLES + 1)]
         facts = state.facts
         for name in facts.running:
-            self._will_end(facts.jobs[name], 0)
+            self._will_end(facts.jobs[name])
         heapify(self.due)
         for resize in self.provider.awaited():
             self._resize(resize)
@@ -87,9 +90,16 @@ class Run:
                 self._pass()
             if looked:
                 self.record.sample(self.now_ms)
+            self._look_soon()
             yield self.steps
         self.now_ms = self.end_ms
         self.record.close(self.now_ms)
+
+    def _look_soon(self) -> None:
+        """Time alone makes room where work may have to give way."""
+        if self.state.yielding and len(self.state.queue) and self.now_ms >= self.looks_ms:
+            self.looks_ms = self.now_ms + LOOK_EVERY_MS
+            heappush(self.due, (self.looks_ms, _AGAIN, 0, ""))
 
     def _happens(self, what: int, which: int, name: str) -> int:
         """Returns the number of the look, if it is one."""
@@ -97,6 +107,8 @@ class Run:
             self._end(name, which)
         elif what == _COMES:
             self._come(self.coming[which])
+        elif what == _AGAIN:
+            self.freed = True
         elif what == _NODES:
             self.freed = True
             self._take(self.provider.report(name, self.now_ms))
@@ -134,7 +146,7 @@ class Run:
             if isinstance(order, Launch):
                 self._launch(order)
             elif isinstance(order, Stop):
-                self._stop(order)
+                self._will_end(self.state.facts.jobs[order.job])
             else:
                 self._resize(order)
 
@@ -154,28 +166,28 @@ class Run:
         self.ranks += job.spec.gang
         for rank in range(job.spec.gang):
             self._take(cmd.ReportRunning(job=order.job, attempt=order.attempt, rank=rank))
-        self._will_end(job, RESTART_MS if job.attempts_made > 1 else 0)
+        if job.attempts_made > 1 and (whole_ms := self._whole_ms(job)) is not None:
+            self.whole_ms[job.id] = whole_ms + RESTART_MS
+        self._will_end(job)
 
-    def _will_end(self, job: Job, restart_ms: int) -> None:
-        name = job.id
-        if name not in self.whole_ms:
-            self.whole_ms[name] = self.lives.lasts_ms(job, self.dice)
-        whole_ms = self.whole_ms[name]
+    def _whole_ms(self, job: Job) -> int | None:
+        if job.id not in self.whole_ms:
+            self.whole_ms[job.id] = self.lives.lasts_ms(job, self.dice)
+        return self.whole_ms[job.id]
+
+    def _will_end(self, job: Job) -> None:
+        """At its time; one that was told to stop goes at once: what saving takes is part of `RESTART_MS`."""
+        whole_ms = self._whole_ms(job)
         attempt = job.attempts[-1]
         began_ms = attempt.started_ms if attempt.started_ms is not None else self.now_ms
         if job.state is JobState.stopping:
-            grace_ms = self.now_ms + (job.spec.grace_ms if job.spec.checkpoint is not None else 0)
-            end_ms = grace_ms if whole_ms is None else min(grace_ms, max(self.now_ms, began_ms + whole_ms))
+            end_ms = self.now_ms
         elif whole_ms is None:
             return
         else:
-            end_ms = began_ms + max(0, whole_ms - before_ms(job)) + restart_ms
+            end_ms = began_ms + max(0, whole_ms - before_ms(job))
         if end_ms <= self.end_ms:
-            heappush(self.due, (max(self.now_ms, end_ms), _ENDS, attempt.number, name))
-
-    def _stop(self, order: Stop) -> None:
-        """It saves its work, which may take all of its grace; without a checkpoint it goes at once."""
-        self._will_end(self.state.facts.jobs[order.job], 0)
+            heappush(self.due, (max(self.now_ms, end_ms), _ENDS, attempt.number, job.id))
 
     def _end(self, name: str, attempt: int) -> None:
         job = self.state.facts.jobs.get(name)
