@@ -29,6 +29,7 @@ _SHAPE_NAMES: Final = {
     "gpu_memory": "gpu_memory_bytes",
     "gpu_model": "gpu_model",
 }
+_POOL_FIELDS: Final = (*Resources.__struct_fields__, *PoolSpec.__struct_fields__)
 #: What a recording can't be asked about: work would run on other machines than those that it was recorded on.
 _FIXED: Final = ("executor", "node_type")
 _TTL: Final = "approval_ttl"
@@ -112,9 +113,15 @@ def _of_pool(key: str, last: str, raw: str) -> tuple[str, Any]:
     if last in _FIXED:
         raise ConfigError(f"--set {key}: what ran in a recording stays on the machines that it ran on")
     value = _parsed(key, last, POOL, raw)
-    names = (_SHAPE_NAMES.get(last, ""), _POOL_NAMES.get(last, ""), last, f"{last}_ms")
-    known = (*Resources.__struct_fields__, *PoolSpec.__struct_fields__)
-    return next(name for name in names if name in known), value
+    return _pool_field(last), value
+
+
+def _pool_field(key: str) -> str:
+    names = (_SHAPE_NAMES.get(key, ""), _POOL_NAMES.get(key, ""), key, f"{key}_ms")
+    return next((name for name in names if name in _POOL_FIELDS), "")
+
+
+assert all(map(_pool_field, POOL)), "every key of a pool is a field of its specification"
 
 
 def _of_guardrails(key: str, last: str, raw: str) -> tuple[str, Any]:

@@ -18,7 +18,7 @@ from agentorch.model.attempts import NodeInfo
 from agentorch.model.brain import Brain, BrainContext
 from agentorch.model.events import CycleObserved, Event, JobStarted, ProposalJudged
 from agentorch.model.fleet import NodeState
-from agentorch.model.jobs import Cause, Checkpoint, JobState
+from agentorch.model.jobs import Cause, Checkpoint, JobState, RetryOn, RetryPolicy
 from agentorch.model.observation import Observation
 from agentorch.model.proposals import Answer, AnswerKind, BrainReport, Draft, ProposalState, Reschedule
 from agentorch.runtime.recording import Recording
@@ -275,6 +275,22 @@ def test_machines_come_and_go_as_they_did() -> None:
         _, day = again(past.events, after)
         assert lived(day.state.facts) == lived(past.facts)
         assert day.refused == {}
+
+
+def test_gangs_end_as_one_again() -> None:
+    past = Past(Grows(queued=1000))
+    past.pool(workers=3)
+    retry = RetryPolicy(on=(RetryOn.error,), attempts=2)
+    script = {
+        2: lambda p: [p.work(30, gang=2), p.work(10, 20, gang=3, retry=retry), p.work(15)],
+        20: lambda p: p.ask(cmd.CancelJob(job="job-000001", by="ann")),
+        30: lambda p: p.work(5, cause=Cause.oom, gang=2),
+    }
+    past.live(120, script)
+    states = [job.state for job in past.facts.jobs.values()]
+    assert states == [JobState.cancelled, JobState.succeeded, JobState.succeeded, JobState.failed]
+    _, day = again(past.events)
+    assert lived(day.state.facts) == lived(past.facts)
 
 
 def test_the_document_is_the_same_each_time(past: Past) -> None:
