@@ -35,11 +35,13 @@ class Asked(msgspec.Struct):
 
 
 class Approvals:
-    def __init__(self, broken: Callable[[str], None]) -> None:
+    def __init__(self, broken: Callable[[str], None], running_in: Callable[[str], int]) -> None:
         self.broken = broken
+        self.running_in = running_in
         self.asked: dict[str, Asked] = {}
         self.mode = Mode.guarded
         self.actions: list[tuple[int, str]] = []  # (time, target)
+        self.disturbing: list[ev.ActionStarted] = []
         self._acting: set[str] = set()  # targets of actions that this commit has begun
 
     def begin(self, events: Sequence[ev.Event]) -> None:
@@ -121,6 +123,8 @@ class Approvals:
             self.broken(f"{event.proposal} ({one.state}) is carried out too late")
         one.state = ProposalState.acting
         self._check_pace(event)
+        if event.disruption:
+            self._check_blast(event)
 
     def _check_pace(self, event: ev.ActionStarted) -> None:
         """G5: one action on a target a minute, sixty an hour."""
@@ -135,6 +139,21 @@ class Approvals:
         self.actions.append((event.at_ms, target))
         if len(self.actions) > limits.ACTIONS_PER_HOUR:
             self.broken(f"{len(self.actions)} actions in an hour")
+
+    def _check_blast(self, event: ev.ActionStarted) -> None:
+        """G6: one kind of disruption at once, and of the jobs that run in a pool a tenth, at least one."""
+        since_ms = event.at_ms - limits.BLAST_WINDOW_MS
+        self.disturbing = [one for one in self.disturbing if one.at_ms > since_ms]
+        other = next((one for one in self.disturbing if one.disruption != event.disruption), None)
+        if other is not None:
+            self.broken(f"{event.proposal} is a {event.disruption}, {other.proposal} a {other.disruption} just before")
+        self.disturbing.append(event)
+        if event.disruption == "preemption":
+            for pool in dict(event.disturbs):
+                stopped = sum(dict(one.disturbs).get(pool, 0) for one in self.disturbing)
+                most = max(1, self.running_in(pool) * limits.BLAST_RADIUS_PERCENT // 100)
+                if stopped > most:
+                    self.broken(f"{event.proposal} makes it {stopped} jobs of {pool} stopped at once, at most {most}")
 
     def told_answered(self, proposal: str, kind: AnswerKind) -> None:
         """Somebody was told that this answer counts."""

@@ -8,65 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import msgspec
-
 from agentorch.ledger import codec
 from agentorch.ledger.chain import Row
 from agentorch.model import events as ev
 from agentorch.model.attempts import AttemptSpec, parse_attempt_id
-from agentorch.model.fleet import NodeState, PoolSpec, TenantSpec
-from agentorch.model.jobs import Cause, JobSpec, JobState, Tier
+from agentorch.model.fleet import NodeState, PoolSpec
+from agentorch.model.jobs import Cause, JobSpec, Tier
+from tests.simulated.accounts import Payer, Room, Try, Work, names
 from tests.simulated.approvals import Approvals
 
 #: Beside its grace, until what was stopped must be gone: machines are cut off and the runtime is down only so long.
 STOP_SLACK_MS = 240_000
 QUIET_SLACK_MS = 60_000  # once nothing fails any more
-
-
-class Try(msgspec.Struct):
-    number: int
-    worker: str
-    pool: str
-    places: list[tuple[str, tuple[str, ...]]]  # (worker, devices) of each rank
-    cpu_milli: int
-    memory_bytes: int
-    reserved: int
-    paid_until_ms: int
-    ended: bool = False
-    stopping: Cause | None = None
-    stop_ms: int = 0  # true time by which it must be gone, if everything works
-
-
-class Work(msgspec.Struct):
-    id: str
-    tenant: str
-    spec: JobSpec
-    tries: dict[int, Try] = {}
-    over: JobState | None = None
-    held: bool = False
-    cancelled: bool = False  # somebody was told so
-
-    @property
-    def live(self) -> Try | None:
-        newest = next(reversed(self.tries.values()), None)
-        return newest if newest is not None and not newest.ended else None
-
-
-class Payer(msgspec.Struct):
-    spec: TenantSpec
-    spent: int = 0
-    reserved: int = 0
-    running: int = 0
-
-
-class Room(msgspec.Struct):
-    pool: str
-    node: str
-    cpu_milli: int
-    memory_bytes: int
-    devices: list[str]
-    cordoned: bool = False
-    retiring: bool = False
 
 
 class Checker:
@@ -90,7 +43,7 @@ class Checker:
         self.paused: dict[str, bool] = {}
         self.rooms: dict[str, Room] = {}
         self.nodes: dict[str, NodeState] = {}
-        self.approvals = Approvals(broken)
+        self.approvals = Approvals(broken, self._running_in)
 
     # -- the ledger
 
@@ -195,6 +148,7 @@ class Checker:
         work = self._work(event.job, event)
         self._check_start(work, event)
         places = [(event.worker, event.devices), *((place.worker, place.devices) for place in event.ranks)]
+        kept = self._kept_workers(event.pool)
         work.tries[event.attempt] = Try(
             event.attempt,
             event.worker,
@@ -205,7 +159,7 @@ class Checker:
             event.reserved_usd_micros,
             event.paid_until_ms,
         )
-        payer = self.payers[work.tenant]
+        payer, spec = self.payers[work.tenant], self.pools[event.pool]
         payer.running += 1
         payer.reserved += event.reserved_usd_micros
         if payer.spec.max_running is not None and payer.running > payer.spec.max_running:
@@ -214,6 +168,9 @@ class Checker:
             self._check_money(work, event.reserved_usd_micros)
         for worker, devices in places:
             self._check_place(event, worker, devices)
+        for one, before, after in zip(spec.reservations, kept, self._kept_workers(event.pool), strict=True):
+            if not names(one, work) and after < min(before, one.workers):
+                self.broken(f"{event.job}.{event.attempt} takes room of {event.pool} that is reserved: {one}")
 
     def _check_start(self, work: Work, event: ev.JobStarted) -> None:
         name = f"{event.job}.{event.attempt}"
@@ -232,10 +189,29 @@ class Checker:
             self.broken(f"{name} starts while {running} still runs")
         wanted = work.spec.constraints
         spec = self.pools[event.pool]
-        if (wanted.pools and event.pool not in wanted.pools) or (wanted.regions and spec.region not in wanted.regions):
+        borrows = event.borrowed and wanted.borrow and spec.lends
+        if (wanted.pools and event.pool not in wanted.pools and not borrows) or (
+            wanted.regions and spec.region not in wanted.regions
+        ):
             self.broken(f"{name} starts in {event.pool} ({spec.region}), outside of {wanted}")
         if self.paused.get(event.pool):
             self.broken(f"{name} starts in {event.pool}, which is paused")
+
+    def _running_in(self, pool: str) -> int:
+        return sum(1 for work in self.jobs.values() if work.live is not None and work.live.pool == pool)
+
+    def _kept_workers(self, pool: str) -> list[int]:
+        """For each reservation of a pool: workers that are empty, or run nothing but what it names."""
+        running: dict[str, list[Work]] = {}
+        for work in self.jobs.values():
+            if work.live is not None:
+                for worker, _ in work.live.places:
+                    running.setdefault(worker, []).append(work)
+        rooms = [name for name, room in self.rooms.items() if room.pool == pool and not room.cordoned]
+        return [
+            sum(all(names(one, work) for work in running.get(name, ())) for name in rooms)
+            for one in self.pools[pool].reservations
+        ]
 
     def _check_place(self, event: ev.JobStarted, worker: str, devices: tuple[str, ...]) -> None:
         name = f"{event.job}.{event.attempt}"

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from agentorch.core import fit, money, placement
+from agentorch.core import fit, money, placement, reservations
 from agentorch.core.decide import actions, approvals, attempts
+from agentorch.core.guardrails import judge
 from agentorch.core.instruct import instruction, unfinished
 from agentorch.core.turn import Turn
 from agentorch.executors.fake import FakeExecutor
@@ -149,6 +150,25 @@ def cordon_ignored() -> list[Change]:
     return [(fit, "takes_work", lambda worker: worker.state is WorkerState.up)]
 
 
+def _without(rule: str) -> list[Change]:
+    return [(judge, "RULES", tuple(one for one in judge.RULES if one[0] != rule))]
+
+
+def cooldown_ignored() -> list[Change]:
+    return _without("G5")
+
+
+def blast_radius_ignored() -> list[Change]:
+    return _without("G6")
+
+
+def reservation_ignored() -> list[Change]:
+    return [
+        (reservations.Kept, "short_workers", lambda self, but=None: 0),
+        (reservations.Kept, "short", lambda self, but=None: reservations.NONE),
+    ]
+
+
 MUTANTS: dict[str, Callable[[], list[Change]]] = {
     one.__name__: one
     for one in (
@@ -168,5 +188,8 @@ MUTANTS: dict[str, Callable[[], list[Change]]] = {
         decided_without_an_event,
         snapshot_ahead_of_the_disk,
         cordon_ignored,
+        reservation_ignored,
+        cooldown_ignored,
+        blast_radius_ignored,
     )
 }

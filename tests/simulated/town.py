@@ -13,7 +13,7 @@ from agentorch.executors.fake import Plan, Script
 from agentorch.executors.fake_nodes import Offer
 from agentorch.model import commands as cmd
 from agentorch.model.attempts import AttemptSpec, NodeInfo
-from agentorch.model.fleet import PoolSpec, TenantSpec
+from agentorch.model.fleet import PoolSpec, Reservation, TenantSpec
 from agentorch.model.jobs import Cause, Checkpoint, Constraints, JobSpec, Resources, RetryOn, RetryPolicy, Tier
 from agentorch.model.proposals import Mode
 from agentorch.simulation.faults.chance import Chance
@@ -30,9 +30,22 @@ def _shape(cpus: int, gpus: int = 0) -> Resources:
 
 
 POOLS = (
-    PoolSpec(name="cpu", executor="house", workers=3, max_workers=5, shape=_shape(4)),
     PoolSpec(
-        name="paid", executor="house", workers=2, max_workers=3, shape=_shape(2), price_usd_micros_per_hour=90 * DOLLAR
+        name="cpu",
+        executor="house",
+        workers=3,
+        max_workers=5,
+        shape=_shape(4),
+        reservations=(Reservation(tier=Tier.realtime, workers=1),),
+    ),
+    PoolSpec(
+        name="paid",
+        executor="house",
+        workers=2,
+        max_workers=3,
+        shape=_shape(2),
+        price_usd_micros_per_hour=90 * DOLLAR,
+        lends=True,
     ),
     PoolSpec(name="gpu", executor="house", workers=2, max_workers=2, shape=_shape(4, 2), region="north"),
     PoolSpec(
@@ -127,17 +140,23 @@ def job(rng: random.Random, known: Sequence[str], now_ms: int) -> JobSpec:
     else:
         fields["resources"] = Resources(cpu_milli=rng.choice([500, 1000, 2000]), memory_bytes=rng.choice([0, GIB]))
         fields["gang"] = rng.choice([1] * 8 + [2, 3])
-    pools = rng.choice([()] * 6 + [("paid",), ("spot",), ("paid", "spot"), ("cpu", "paid")]) if kind >= 0.12 else ()
+    pools = (
+        rng.choice([()] * 6 + [("paid",), ("spot",), ("paid", "spot"), ("cpu", "paid"), ("cpu",), ("spot",)])
+        if kind >= 0.12
+        else ()
+    )
     if rng.random() < 0.08 and known:
         fields["depends_on"] = (rng.choice(known),)
     if rng.random() < 0.2:
         fields["checkpoint"] = Checkpoint(grace_ms=rng.choice([1000, 20_000]))
+    tier, preemptible = rng.choice(list(Tier)), rng.random() < 0.8
+    borrow = bool(pools) and tier is not Tier.realtime and preemptible and rng.random() < 0.5
     return JobSpec(
         command=("true",),
-        tier=rng.choice(list(Tier)),
+        tier=tier,
         priority=rng.randint(0, 100),
-        preemptible=rng.random() < 0.8,
-        constraints=Constraints(pools=pools),
+        preemptible=preemptible,
+        constraints=Constraints(pools=pools, borrow=borrow),
         deadline_ms=rng.choice([None, None, now_ms + 120_000]),
         max_queue_ms=rng.choice([None] * 6 + [120_000]),
         max_duration_ms=rng.choice([None, 60_000, 180_000, 180_000]),
