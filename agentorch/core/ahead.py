@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from agentorch.core import fit
+from agentorch.core import fit, reservations
 from agentorch.core.facts import Facts
 from agentorch.core.forecast.durations import Expectation, expect
 from agentorch.core.forecast.memory import carried_ms, kinds, ran_ms
@@ -115,8 +115,12 @@ class Ahead:
     def find_seats(self, job: Job) -> list[int]:
         pools = sorted(self.facts.pools.values(), key=fit.price_rank)
         allowed = [pool for pool in pools if (pool_obstacle(self.facts, job, pool) or Reason.power) in PASSING]
-        found = [self.index[name] for pool in allowed for name in pool.workers if name in self.index]
-        return [at for at in found if fit.could_fit(self.workers[at].shape, job.resources)]
+        found: list[int] = []
+        for pool in allowed:
+            able = [self.workers[self.index[name]] for name in pool.workers if name in self.index]
+            able = [worker for worker in able if fit.could_fit(worker.shape, job.resources)]
+            found += (self.index[worker.id] for worker in reservations.lasting(self.facts, job, pool, able))
+        return found
 
     def expectation(self, job: Job) -> Expectation:
         """Of a whole run. Jobs of one kind share it."""

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from agentorch.core import fit
+from agentorch.core import fit, reservations
 from agentorch.core.facts import Facts
 from agentorch.core.predicates import Starts, kept_for_other
 from agentorch.model import limits
@@ -173,13 +173,12 @@ def seats_to_keep(facts: Facts, job: Job, pool: Pool, guess_ms: int | None = Non
     need, gang = job.resources, job.spec.gang
     seats: dict[str, int] = {}
     later: list[tuple[int, str, int]] = []
-    for name in pool.workers:
-        worker = facts.workers[name]
-        if not fit.takes_work(worker) or not fit.could_fit(worker.shape, need):
-            continue
+    workers = [facts.workers[name] for name in pool.workers]
+    workers = [worker for worker in workers if fit.takes_work(worker) and fit.could_fit(worker.shape, need)]
+    for worker in reservations.lasting(facts, job, pool, workers):
         steps = fit.rooms_over_time(facts, worker, need, guess_ms)
-        seats[name] = min(gang, steps[0][1])
-        later += [(at_ms, name, min(gang, ranks)) for at_ms, ranks in steps[1:]]
+        seats[worker.id] = min(gang, steps[0][1])
+        later += [(at_ms, worker.id, min(gang, ranks)) for at_ms, ranks in steps[1:]]
     total, when_ms = sum(seats.values()), 0
     for at_ms, name, ranks in sorted(later):
         if total >= gang:

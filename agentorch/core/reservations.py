@@ -7,7 +7,7 @@ unused. Of reserved workers each is either empty, or runs such work alone; reser
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from agentorch.core import fit
@@ -158,6 +158,29 @@ class Kept:
             if may:
                 found.append(worker)
         return found
+
+
+def lasting(facts: Facts, job: Job, pool: Pool, workers: Sequence[Worker]) -> Sequence[Worker]:
+    """Those of the pool's workers that may be the job's when what runs there has ended: all but those that are reserved
+    for others. Which these will be is a guess: the ones that they use now, then empty ones. Amounts are not looked at.
+    """
+    parts = pool.spec.reservations
+    mine = part_of(pool.spec, job)
+    left = {part: one.workers for part, one in enumerate(parts) if part != mine and one.workers}
+    if not left:
+        return workers
+    kept = Kept(facts, pool)
+    theirs: set[str] = set()
+    for worker in workers:
+        owner = kept.of.get(worker.id, EMPTY)
+        if left.get(owner, 0) > 0:
+            left[owner] -= 1
+            theirs.add(worker.id)
+    rest = sum(left.values())
+    others = [worker for worker in workers if worker.id not in theirs]
+    others.sort(key=lambda worker: kept.of.get(worker.id, EMPTY) != EMPTY)
+    theirs.update(worker.id for worker in others[:rest])
+    return [worker for worker in workers if worker.id not in theirs]
 
 
 def _held(attempt: Attempt, worker: str) -> Amount:

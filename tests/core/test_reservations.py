@@ -10,6 +10,7 @@ import pytest
 from agentorch.core.explain import explain, reason
 from agentorch.core.guardrails import preview
 from agentorch.core.invariants import breaches
+from agentorch.core.starts import foretell
 from agentorch.errors import Refused
 from agentorch.model import commands as cmd
 from agentorch.model import limits
@@ -210,3 +211,19 @@ def test_whatever_happens_no_reserved_room_is_taken(seed: int) -> None:
                 one.tick(rng.choice([1, 31, 400]))
         one.schedule()
     one.assert_sound()
+
+
+def test_a_forecast_and_kept_room_leave_out_what_is_reserved_for_others() -> None:
+    one = world(MINE, workers=3)
+    hour = 3_600_000
+    ours = one.submit("mine", cpus=4, max_duration_ms=hour // 4)
+    other = one.submit("other", cpus=4, max_duration_ms=hour)
+    assert sorted(one.schedule()) == [ours, other]
+    for name in (ours, other):
+        one.running(name)
+    waits = one.submit("other", cpus=4)
+    found = foretell(one.state, one.job(waits), one.now_ms)
+    assert found.start_p50_ms is None or found.start_p50_ms > hour // 4
+    one.tick(limits.RESERVE_AFTER_MS / 1000 + 1)
+    one.schedule()
+    assert one.facts.reserved.get(waits, []) in ([], [one.job(other).attempts[-1].worker])
