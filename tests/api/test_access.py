@@ -56,6 +56,7 @@ OPERATIONS: dict[tuple[str, str], tuple[Permission | None, Any]] = {
     ("post", "/v1/keys"): (ADMIN, {"name": "x", "roles": ["view"]}),
     ("delete", "/v1/keys/{name}"): (ADMIN, None),
     ("get", "/v1/approvals"): (WATCH, None),
+    ("post", "/v1/replay/branch"): (WATCH, {"brain": "rules"}),
     ("post", "/v1/foresee"): (WATCH, {"action": {"kind": "scale", "pool": "cpu", "workers": 3}}),
     ("get", "/v1/approvals/{proposal}"): (WATCH, None),
     ("post", "/v1/approvals/{proposal}/answer"): (ANSWER, {"answer": "reject"}),
