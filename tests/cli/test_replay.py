@@ -136,7 +136,7 @@ def test_the_same_command_gives_the_same_bytes_and_needs_no_network(ledger: Path
 
 def test_a_person_gets_a_table_and_a_picture(ledger: Path, eager: str, tmp_path: Path) -> None:
     picture = tmp_path / "day.svg"
-    done = process("replay", str(ledger), "--brain", eager, "--plot", str(picture))
+    done = process("replay", str(ledger), "--brain", eager, "--no-twin", "--plot", str(picture))
     assert done.returncode == 0, done.stderr
     assert "decided alike" in done.stdout
     assert "would Grow cpu from" in done.stdout
