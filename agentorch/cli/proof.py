@@ -53,7 +53,10 @@ def _replayed(report: BrainReport) -> Brain:
 
 
 def _print(report: Verification, talks: Talks, same: bool) -> None:
-    print("the same, byte for byte" if same else "NOT the same")
+    if same and report.verdicts_of_older_rules and not report.proposals_same:
+        print("nothing differs, and nothing could be compared: every verdict is of older rules")
+    else:
+        print("the same, byte for byte" if same else "NOT the same")
     if not report.ok:
         print(f"sequence {report.first_bad_seq}: {report.why}")
         return
