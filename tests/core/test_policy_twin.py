@@ -50,8 +50,10 @@ class Told:
         self.idle = IDLE
         self.asked: list[Action] = []
         self.questions = 0
+        self.previews = 0
 
     async def preview(self, drafts: tuple[Draft, ...]) -> list[Verdict]:
+        self.previews += 1
         return [self._verdict(draft.action) for draft in drafts]
 
     def _verdict(self, action: Action) -> Verdict:
@@ -314,6 +316,26 @@ def test_what_did_not_fit_into_the_question_is_judged_by_its_numbers_and_says_so
     (draft,) = Told(by_size({})).decide(seen(*pools)).drafts
     assert draft.action["pool"] == f"p{CANDIDATES_MOST}"
     assert "the question to the twin was full" in draft.evidence[-1]
+
+
+def test_however_much_is_wrong_the_questions_fit_into_a_cycle() -> None:
+    """Hundreds of sick workers whose cordons are denied keep nobody from seeing that work waits."""
+    workers = tuple(WorkerFacts(id=f"w{index}", pool="p0", state="up", failures=3) for index in range(200))
+    well = WorkerFacts(id="well", pool="p0", state="up")
+    pools = [pool(f"p{index}", **BUSY, max_workers=4 + 6 * (index % 2)) for index in range(40)]
+    spare = [pool(f"s{index}", workers=1, available=1, idle=index % 2, target=1) for index in range(40)]
+    names = tuple(one.name for one in (*pools, *spare))
+    jobs = tuple(
+        queued(f"job-{index}", pool=f"p{index}", pools=names, deadline_in_s=10.0, remaining_s=1.0)
+        for index in range(40)
+    )
+    told = Told(
+        by_size({}, saving(500, 900, 1200)), lambda one: Ruling.deny if one["kind"] == "cordon" else Ruling.allow
+    )
+    report = told.decide(seen(*pools, *spare, workers=(*workers, well), queued=jobs))
+    assert told.previews < limits.BRAIN_PREVIEWS_PER_CYCLE
+    assert len(report.drafts) == limits.ACTIONS_PER_CYCLE
+    assert {action["kind"] for action in actions(report)} == {"reroute", "scale"}
 
 
 def test_one_target_is_proposed_for_once() -> None:

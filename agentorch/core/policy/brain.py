@@ -7,7 +7,7 @@ observation's numbers alone decide, and the draft says so.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Final
 
 import msgspec
@@ -42,13 +42,13 @@ def candidates(observation: Observation) -> Iterator[Draft]:
     taken: set[str] = set()
     for problem in problems(observation):
         option = next((one for one in problem.options if one.blind and one.target not in taken), None)
-        if option is not None and len(taken) < limits.PROPOSALS_PER_CYCLE:
+        if option is not None:
             taken.add(option.target)
             yield option.draft(alternatives=_unweighed(problem, option))
 
 
 def problems(observation: Observation) -> list[Problem]:
-    """The most urgent first, without options for targets that were just dealt with."""
+    """At most PROPOSALS_PER_CYCLE, the most urgent first, without options for targets that were just dealt with."""
     if observation.mode is Mode.paused:
         return []
     busy = {*observation.open_targets, *observation.recent_targets}
@@ -57,14 +57,15 @@ def problems(observation: Observation) -> list[Problem]:
         options = tuple(option for option in problem.options if option.target not in busy)
         if options:
             found.append(msgspec.structs.replace(problem, options=options))
-    return found
+    return found[: limits.PROPOSALS_PER_CYCLE]
 
 
 def _found(observation: Observation) -> Iterator[Problem]:
-    yield from sick_workers(observation)
+    # As many as may be acted on: what is denied comes again each cycle, and must not keep the rest from being seen.
+    yield from islice(sick_workers(observation), limits.ACTIONS_PER_CYCLE)
     yield from pressed(observation)
     yield from late_jobs(observation)
-    yield from budgets(observation)
+    yield from islice(budgets(observation), limits.ACTIONS_PER_CYCLE)
     yield from idling(observation)
 
 

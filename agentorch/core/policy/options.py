@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 import msgspec
 
 from agentorch.model.proposals import Action, Draft, target_of
+
+#: That are weighed beside the one that work waits for.
+OTHER_POOLS: Final = 2
 
 
 class Kind(Enum):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
-from agentorch.core.policy.options import Kind, Option, Problem
+from agentorch.core.policy.options import OTHER_POOLS, Kind, Option, Problem
 from agentorch.core.policy.words import numbers
 from agentorch.model.observation import JobFacts, Observation, TenantFacts, WorkerFacts
 from agentorch.model.proposals import Alert, Cordon, Reroute, Reschedule
@@ -51,15 +52,16 @@ def _faster(observation: Observation, job: JobFacts, slack_s: float) -> Iterator
             evidence=(facts,),
             blind=priority == some,
         )
-    for pool in observation.pools:
-        if pool.name != job.pool and pool.name in job.pools and pool.idle and not pool.paused and not pool.protected:
-            yield Option(
-                action=Reroute(pool=pool.name, job=job.id),
-                text=f"reroute {job.id} to {pool.name}",
-                reason=f"{reason} {pool.name} has {pool.idle} idle workers.",
-                evidence=(facts, numbers(pool)),
-                blind=False,
-            )
+    idle = (pool for pool in observation.pools if pool.idle and not pool.paused and not pool.protected)
+    others = (pool for pool in idle if pool.name != job.pool and pool.name in job.pools)
+    for pool in islice(others, OTHER_POOLS):
+        yield Option(
+            action=Reroute(pool=pool.name, job=job.id),
+            text=f"reroute {job.id} to {pool.name}",
+            reason=f"{reason} {pool.name} has {pool.idle} idle workers.",
+            evidence=(facts, numbers(pool)),
+            blind=False,
+        )
 
 
 # -- workers

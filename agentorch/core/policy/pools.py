@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
-from agentorch.core.policy.options import Kind, Option, Problem
+from agentorch.core.policy.options import OTHER_POOLS, Kind, Option, Problem
 from agentorch.core.policy.words import dollars, numbers, wait
 from agentorch.model import limits
 from agentorch.model.jobs import TIER_RANK, Reason, Tier
 from agentorch.model.observation import JobFacts, Observation, PoolFacts
 from agentorch.model.proposals import Reroute, Reschedule, Scale
-
-OTHER_POOLS: Final = 2  # that are weighed instead of one that may not grow, the cheapest first
 
 
 def pressed(observation: Observation) -> Iterator[Problem]:
