@@ -159,7 +159,8 @@ class Run:
             return  # its tenant or pool is gone, or the queue is full: it would be refused then too
         # The last pass left nobody behind who could start: without room for this one there need not be another.
         found = Search(self.state.facts, self.state.rooms, self.now_ms).find(self.state.facts.jobs[name])
-        self.may_start = self.may_start or not isinstance(found, Reason)
+        lent = one.spec.constraints.borrow or bool(self.state.facts.borrowed)  # then a pass may find more than room
+        self.may_start = self.may_start or lent or not isinstance(found, Reason)
 
     def _launch(self, order: Launch) -> None:
         job = self.state.facts.jobs[order.job]
