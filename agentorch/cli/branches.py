@@ -28,11 +28,12 @@ SAID_MAX: Final = 500
 
 
 class Branches:
-    """Fulfils `api.settings.Branch` over a ledger file. `last_seq` is its last sequence."""
+    """Fulfils `api.settings.Branch` over a ledger file, once `last_seq` says how long it is."""
 
-    def __init__(self, file: Path, last_seq: int, brains: Collection[str] = ()) -> None:
+    def __init__(self, file: Path, brains: Collection[str] = (), config: Path | None = None) -> None:
+        self.last_seq = 0
         self._file = file
-        self._last_seq = last_seq
+        self._config = [] if config is None else [f"--config={config}"]
         self._brains = {*OWN_BRAINS, *brains}
         self._found: dict[str, _Branch] = {}
 
@@ -59,16 +60,24 @@ class Branches:
         if request.seq is not None and (request.from_seq is not None or request.to_seq is not None):
             raise Refused("invalid", "seq: name either seq, or from and to")
         first = request.seq if request.seq is not None else request.from_seq
-        first, last = max(1, first or 1), self._last_seq if request.to_seq is None else request.to_seq
-        if not first <= last <= self._last_seq:
-            raise Refused("invalid", f"from, to: the recording has sequences 1 to {self._last_seq}")
+        first, last = max(1, first or 1), self.last_seq if request.to_seq is None else request.to_seq
+        if not first <= last <= self.last_seq:
+            raise Refused("invalid", f"from, to: the recording has sequences 1 to {self.last_seq}")
         try:
             read_overrides(request.settings)
         except ConfigError as error:
             raise Refused("invalid", str(error)) from error
         settings = [f"--set={key}={value}" for key, value in sorted(request.settings.items())]
         window = [f"--from=#{first}", f"--to=#{last}"]
-        return [str(self._file), f"--brain={request.brain}", *settings, *window, "--output=json", "--progress"]
+        return [
+            str(self._file),
+            f"--brain={request.brain}",
+            *self._config,
+            *settings,
+            *window,
+            "--output=json",
+            "--progress",
+        ]
 
     def _forget(self) -> None:
         """The oldest that have ended go first."""

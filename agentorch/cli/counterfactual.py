@@ -17,7 +17,7 @@ from agentorch.cli.branches import PROGRESS
 from agentorch.cli.common import pairs
 from agentorch.cli.other_brain import RECORDED
 from agentorch.cli.output import Printer, note, safe, span
-from agentorch.config.overrides import read_overrides
+from agentorch.config.overrides import OF_BRAINS, read_overrides
 from agentorch.config.settings import load
 from agentorch.errors import ConfigError
 from agentorch.ledger.sqlite import SqliteLedger
@@ -67,6 +67,9 @@ class Other:
     plot: Annotated[Path | None, Parameter(help="Write a picture of both courses over time, an SVG.")] = None
     timeout: Annotated[float, Parameter(help="Longest that the brain may think in one cycle, seconds.")] = 30.0
 
+    config: Annotated[Path | None, Parameter(help="A configuration file for the brain, instead of agentorch.toml.")] = (
+        None
+    )
     progress: Annotated[bool, Parameter(negative="", show=False)] = False
 
     @property
@@ -100,7 +103,8 @@ async def compare(
     """Raises ConfigError, LedgerError."""
     overrides = read_overrides(pairs(other.settings, "--set"))
     name = other.brain or RECORDED
-    brain = None if name == RECORDED else parse_brain(name, load())
+    given = {key: value for key, value in overrides.given.items() if key in OF_BRAINS}
+    brain = None if name == RECORDED else parse_brain(name, load(config_file=other.config, flags=given))
     recording = Recording(SqliteLedger(file, read_only=True), str(file))
     await recording.open()
     try:

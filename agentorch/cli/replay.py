@@ -59,7 +59,8 @@ def replay(
     if tui:
         from agentorch.cli.replay_tui import show
 
-        return show(file, () if other is None or other.brain is None else (other.brain,))
+        other = other or Other()
+        return show(file, () if other.brain is None else (other.brain,), other.config)
     if verify:
         return prove(file, output)
     if other is not None and other.asked:

@@ -18,17 +18,17 @@ from agentorch.ledger.sqlite import SqliteLedger
 from agentorch.runtime.recording import Recording
 
 
-def show(file: Path, brains: Collection[str] = ()) -> int:
-    """Run the terminal UI on a ledger file. `brains` may be asked besides the usual ones. Raises LedgerError when the
-    file can't be trusted."""
+def show(file: Path, brains: Collection[str] = (), config: Path | None = None) -> int:
+    """Run the terminal UI on a ledger file. `brains` may be asked besides the usual ones, all as `config` has them.
+    Raises LedgerError when the file can't be trusted."""
     from agentorch.tui.app import run
 
-    with served(file, brains) as url:
+    with served(file, brains, config) as url:
         return run(url, None, read_only=True)
 
 
 @contextmanager
-def served(file: Path, brains: Collection[str] = ()) -> Iterator[str]:
+def served(file: Path, brains: Collection[str] = (), config: Path | None = None) -> Iterator[str]:
     """The file's read-only server in a thread of its own, because the terminal UI needs the main one; its URL."""
     up: Future[str] = Future()
     loop = asyncio.new_event_loop()
@@ -36,7 +36,7 @@ def served(file: Path, brains: Collection[str] = ()) -> Iterator[str]:
 
     def work() -> None:
         try:
-            loop.run_until_complete(_serve(file, brains, up, stop))
+            loop.run_until_complete(_serve(file, Branches(file, brains, config), up, stop))
         except BaseException as error:  # it is raised where the caller waits
             if up.done():
                 raise
@@ -54,12 +54,12 @@ def served(file: Path, brains: Collection[str] = ()) -> Iterator[str]:
         thread.join(timeout=10)
 
 
-async def _serve(file: Path, brains: Collection[str], up: Future[str], stop: asyncio.Event) -> None:
+async def _serve(file: Path, branches: Branches, up: Future[str], stop: asyncio.Event) -> None:
     recording = Recording(SqliteLedger(file, read_only=True), str(file))
     await recording.open()
     listener = listening_socket("127.0.0.1", 0)
     settings = load(flags={"server.host": "127.0.0.1"}).server
-    branches = Branches(file, recording.last_seq, brains)
+    branches.last_seq = recording.last_seq
     app = create_app(recording, secret=secrets.token_bytes(32), settings=settings, branch=branches)
     try:
         async with http_server(app, listener):

@@ -30,6 +30,8 @@ _SHAPE_NAMES: Final = {
     "gpu_model": "gpu_model",
 }
 _POOL_FIELDS: Final = (*Resources.__struct_fields__, *PoolSpec.__struct_fields__)
+#: Settings of brains, not of what they decide about.
+OF_BRAINS: Final = ("supervisor.waiting_usd_per_hour",)
 #: What a recording can't be asked about: work would run on other machines than those that it was recorded on.
 _FIXED: Final = ("executor", "node_type")
 _TTL: Final = "approval_ttl"
@@ -91,10 +93,12 @@ def read_overrides(given: Mapping[str, str]) -> Overrides:
             settings.update([_of_guardrails(key, rest, raw)])
         elif key == "supervisor.mode":
             mode = _parsed(key, "mode", SUPERVISOR, raw)
+        elif key in OF_BRAINS:
+            _parsed(key, rest, SUPERVISOR, raw)  # whoever makes the brain reads it
         else:
             raise ConfigError(
-                f"--set {key}: expected pools.NAME.KEY, tenants.NAME.KEY, guardrails.KEY, supervisor.{_TTL} or "
-                "supervisor.mode"
+                f"--set {key}: expected pools.NAME.KEY, tenants.NAME.KEY, guardrails.KEY, supervisor.{_TTL}, "
+                f"supervisor.mode or {', '.join(OF_BRAINS)}"
             )
     return Overrides(given=dict(given), pools=pools, tenants=tenants, settings=settings, mode=mode)
 

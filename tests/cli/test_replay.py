@@ -167,6 +167,8 @@ def test_a_person_gets_a_table_and_a_picture(ledger: Path, eager: str, tmp_path:
         (("--brain", "recorded", "--plot", "/none/x.svg"), "--plot /none/x.svg: can't be written"),
         (("--brain", "recorded", "--plot", "x.svg", "--no-day"), "there is nothing to draw with --no-day"),
         (("--brain", "rules", "--timeout", "0"), "--timeout must be more than 0"),
+        (("--brain", "rules", "--config", "/none.toml"), "/none.toml: there is no such file"),
+        (("--set", "supervisor.waiting_usd_per_hour=dear"), "--set supervisor.waiting_usd_per_hour=dear: expected"),
         (("--brain", "rules", "-o", "jsonl"), "--output jsonl"),
     ],
 )
