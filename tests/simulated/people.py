@@ -171,9 +171,11 @@ class BadLuck:
             self.restart,
             self.sicken,
         ]
+        mine = [one for one in happenings if self.rng.random() < 0.7] or happenings
+        pause_s = self.rng.choice([4, 9, 9, 30])
         while True:
-            await asyncio.sleep(self.rng.expovariate(1 / 9))
-            what = self.rng.choice(happenings)
+            await asyncio.sleep(self.rng.expovariate(1 / pause_s))
+            what = self.rng.choice(mine)
             self.world.say(f"bad luck: {what.__name__}")
             try:
                 await what()

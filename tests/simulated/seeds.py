@@ -124,7 +124,7 @@ async def _watch(world: World, tasks: list[asyncio.Task[None]], work: object) ->
 async def _quiet(world: World) -> None:
     """No faults any more, and people let everything go on: then all work ends."""
     world.say("quiet")
-    world.faults = Faults(crash_at_step=0, tender=0, crash_at_message=0, sync_error=0, slow=0)
+    world.faults = Faults()
     world.full, world.samples.trouble, world.brain.calm = False, 0.0, True
     for machine in world.machines.values():
         machine.weather, machine.cut = Weather(latency_ms=(1, 5)), False

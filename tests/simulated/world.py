@@ -52,7 +52,13 @@ TENDER = {
     b'"action-started"': 0.03,
     b'"node-released"': 0.02,
 }
-BAD_WEATHER = Weather(latency_ms=(1, 300), stuck=0.03, unsent=0.01, unheard=0.01, twice=0.1, late_ms=2_000)
+#: A life has one of these all along: what fails often hides what fails seldom.
+WEATHERS = (
+    Weather(latency_ms=(1, 20)),
+    Weather(latency_ms=(1, 300), stuck=0.03, unsent=0.01, unheard=0.01, twice=0.1, late_ms=2_000),
+    Weather(latency_ms=(1, 300), stuck=0.03, unsent=0.01, unheard=0.01, twice=0.1, late_ms=2_000),
+    Weather(latency_ms=(50, 1_500), stuck=0.1, unsent=0.05, unheard=0.08, twice=0.4, late_ms=20_000),
+)
 
 
 class Breach(AssertionError):
@@ -62,11 +68,23 @@ class Breach(AssertionError):
 class Faults(msgspec.Struct):
     """Chances; all zero is a quiet world."""
 
-    crash_at_step: float = 0.0006  # per step of a commit
-    tender: float = 1.0  # that much of what `TENDER` says
-    crash_at_message: float = 0.003
-    sync_error: float = 0.0008
-    slow: float = 0.01  # a commit that takes seconds
+    crash_at_step: float = 0.0  # per step of a commit
+    tender: float = 0.0  # that much of what `TENDER` says
+    crash_at_message: float = 0.0
+    sync_error: float = 0.0
+    slow: float = 0.0  # a commit that takes seconds
+
+
+def faults_of(rng: random.Random) -> Faults:
+    """How often a life's machine dies, and how bad its disk is."""
+    deadly, disk = rng.choice([0.3, 1.0, 1.0, 3.0]), rng.choice([0.0, 1.0, 4.0])
+    return Faults(
+        crash_at_step=0.0006 * deadly,
+        tender=deadly,
+        crash_at_message=0.003 * deadly,
+        sync_error=0.0008 * disk,
+        slow=0.01 * disk,
+    )
 
 
 class Blind(RuntimePort):
@@ -82,7 +100,8 @@ class World:
         self.seed = seed
         self.chance = Chance(seed)
         self.clock = JumpingClock()
-        self.faults = Faults()
+        self._shape = self.chance.stream("shape")
+        self.faults = faults_of(self._shape)
         self.story: deque[str] = deque(maxlen=STORY_LINES)
         self._say = say
         self.breach = ""
@@ -111,7 +130,7 @@ class World:
         }
         for machine in self.machines.values():
             machine.passing = self._at_message
-            machine.weather = BAD_WEATHER
+            machine.weather = self._shape.choice(WEATHERS)
         self.machines["cloud"].inner.nodes.offers = town.offers()
         self.samples = Samples(self.clock, self.chance.stream("samples"))
         self.sees_ahead = seed % 4 == 0
@@ -120,6 +139,7 @@ class World:
         self.runtime: Runtime | None = None  # the one that answers
         self._ending = ""  # how the runtime is to die
         self._end_now = asyncio.Event()
+        self._crashes_now = asyncio.Event()
         self._over = False
         self._compared = False  # live state and fold, since the last start
 
@@ -206,12 +226,14 @@ class World:
 
     def die(self, how: str, where: str) -> None:
         """`killed`, `power` (what was not synced may be lost) or `closed` (in order)."""
-        if self._ending != "":
+        if self._ending in ("killed", "power", how):
             return
         self._ending = how
         self.crashes[f"{how} at {where}"] = self.crashes.get(f"{how} at {where}", 0) + 1
         self.say(f"dies: {how} at {where}")
         self._end_now.set()
+        if how != "closed":
+            self._crashes_now.set()
 
     # -- the keeper
 
@@ -229,6 +251,7 @@ class World:
 
     async def _life(self) -> None:
         self._ending, self._end_now, self._compared = "", asyncio.Event(), False
+        self._crashes_now = asyncio.Event()
         ledger = DiskLedger(self.disk)
         executors = {name: SimulatedExecutor(name, machine) for name, machine in self.machines.items()}
         runtime = Runtime(ledger, executors, self.samples, clock=self.clock)
@@ -239,9 +262,7 @@ class World:
         await asyncio.wait({living, dying}, return_when=asyncio.FIRST_COMPLETED)
         self.runtime = None
         if self._ending in ("killed", "power"):
-            ledger.kill()
-            for executor in executors.values():
-                executor.kill()
+            self._strike(ledger, executors)
         dying.cancel()
         living.cancel()
         (ended, _) = await asyncio.gather(living, dying, return_exceptions=True)
@@ -249,14 +270,34 @@ class World:
         self._judge_stop(runtime)
         for supervisor in supervisors:
             await supervisor.close()
-        if self._ending in ("killed", "power"):
+        if self._ending not in ("killed", "power"):
+            await self._close(runtime)
+        if self._ending in ("killed", "power"):  # perhaps while it was closed in order
+            self._strike(ledger, executors)
             await runtime.abandon()
             if self._ending == "power":
                 lost = self.disk.lose_power(self._crash_chance)
                 self.say(f"the power was cut: {lost} bytes were not synced")
-        else:
-            await runtime.close()
         self.say("is gone")
+
+    async def _close(self, runtime: Runtime) -> None:
+        """In order, unless it dies over that."""
+        closing = asyncio.create_task(runtime.close())
+        crashing = asyncio.create_task(self._crashes_now.wait())
+        await asyncio.wait({closing, crashing}, return_when=asyncio.FIRST_COMPLETED)
+        crashing.cancel()
+        if self._ending in ("killed", "power"):
+            closing.cancel()
+        await asyncio.gather(closing, crashing, return_exceptions=True)
+        if not closing.cancelled() and (error := closing.exception()) is not None:
+            self.fail(f"it could not be closed: {error!r}")
+
+    @staticmethod
+    def _strike(ledger: DiskLedger, executors: dict[str, SimulatedExecutor]) -> None:
+        """Dead at this moment, whatever still runs on."""
+        ledger.kill()
+        for executor in executors.values():
+            executor.kill()
 
     async def _live(self, runtime: Runtime, supervisors: list[Supervisor]) -> None:
         await runtime.open(town.configure, look=["cloud"])
