@@ -1,7 +1,7 @@
 """The twin: how fast it runs ahead, what a card costs, how long it keeps the loop; and how often it was right.
 
-`python -m benchmarks twin` measures the first three. `python -m benchmarks.twin FOLDER [PART-OF-A-NAME ...]` drives the traces
-of jobs in the folder (`agentorch simulate jobs`) and asks the twin at moments of their second half.
+`python -m benchmarks twin` measures the first three. `python -m benchmarks.twin FOLDER [PART-OF-A-NAME ...]` drives the
+traces of jobs in the folder (`agentorch simulate jobs`) and asks the twin at moments of their second half.
 """
 
 from __future__ import annotations
@@ -252,8 +252,9 @@ class Coverage:
         count = max(1, below + above + inside)
         moments = max(1, len({one.at_ms for one in self.asked}))
         hours_per_s = moments * limits.TWIN_DRAWS * self.trace.horizon_h / self.cpu_s if self.cpu_s else 0.0
+        name = f"{self.trace.file} {self.trace.vc}".strip()
         return (
-            f"{self.trace.file} {self.trace.vc} on {self.trace.nodes} nodes: {count} waits foreseen at {moments} moments, "
+            f"{name} on {self.trace.nodes} nodes: {count} waits foreseen at {moments} moments, "
             f"{100 * inside / count:.1f} % inside the 80 % range, {100 * below / count:.1f} % shorter, "
             f"{100 * above / count:.1f} % longer; {100 * open_ended / count:.0f} % of the ranges end beyond "
             f"{self.trace.horizon_h} h; {hours_per_s:.0f} simulated hours per CPU s, {self.live // moments} live jobs"

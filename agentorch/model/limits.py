@@ -84,10 +84,10 @@ SCORE_WAITED_PERCENT: Final = 25  # of the horizon: an action begun later than t
 TWIN_HORIZON_MS: Final = HOUR_MS  # how far ahead it looks, if its budget lasts so far
 TWIN_HORIZON_LEAST_MS: Final = MINUTE_MS
 TWIN_DRAWS: Final = 9  # of nine, the least and the greatest are the ends of 80 %
-TWIN_STEPS: Final = 3_500  # simulated events of one course, all draws together
+TWIN_STEPS: Final = 2_500  # simulated events of one course, all draws together
 TWIN_QUESTION_STEPS: Final = 20_000  # of all courses of one question: with many candidates each is looked at less far
 TWIN_POOLS_MAX: Final = 16  # pools that a course tells apart, those with the longest waits
-TWIN_JOBS_MAX: Final = 5_000  # waiting jobs that a fork takes along
+TWIN_JOBS_MAX: Final = 2_000  # waiting jobs that a fork takes along
 TWIN_ARRIVALS_MAX: Final = 4_096  # newest jobs that stand for those to come
 
 # -- supervisor

@@ -163,6 +163,7 @@ class _Question:
         part = max(1, self.budget // len(self.dice))
         dice = self.dice[len(self.dice) // 2]
         run = Run(fork(self.base), self.lives, dice, self.comers.drawn(dice, self.horizon_ms), self.horizon_ms)
+        run.record.left_out = self.left_out
         at = 0
         for steps in run.go():
             if steps > part and run.now_ms < run.end_ms:
@@ -183,6 +184,7 @@ class _Question:
                 outcomes.append(self.looked_ahead)
                 continue
             run = Run(fork(self.base), self.lives, dice, coming, self.horizon_ms)
+            run.record.left_out = self.left_out
             run.do(act)
             at = 0
             for steps in run.go():

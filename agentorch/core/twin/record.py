@@ -59,6 +59,7 @@ class Record:
         self.use: list[float] = []
         self.lost_s = 0.0
         self.before = watch(state, 0, begin_ms)
+        self.left_out = 0  # jobs that wait and are not in the fork
         self.outcome: Outcome | None = None
 
     def note(self, event: ev.Event) -> None:
@@ -78,7 +79,7 @@ class Record:
             self.lost_s += (event.at_ms - began_ms) / 1000 * len(attempt.members)
 
     def sample(self, now_ms: int) -> None:
-        self.samples.append((now_ms, len(self.state.queue)))
+        self.samples.append((now_ms, len(self.state.queue) + self.left_out))
         self.use.append(utilization_percent(self.facts))
 
     def close(self, now_ms: int) -> None:
@@ -100,7 +101,7 @@ class Record:
         self.outcome = Outcome(
             wait_p50_s=p50,
             wait_p95_s=p95,
-            queued=len(self.state.queue),
+            queued=len(self.state.queue) + self.left_out,
             ended=ended(facts) - self.before.ended,
             misses=misses(facts, now_ms) - self.before.misses,
             cost_usd_micros=spent_usd_micros(facts, now_ms) - self.before.cost_usd_micros,
