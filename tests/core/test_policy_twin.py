@@ -20,7 +20,7 @@ from agentorch.model.twin import Calibrated, Course, Impact, Outlook, Range
 from tests.core.test_policy import BUSY, DOLLAR, pool, queued, seen
 
 Action = dict[str, Any]
-IDLE = Course(wait_p95_s=Range(200, 300, 400), queued=Range(4, 5, 6), pool_waited_s={"cpu": (100.0, 200.0)})
+IDLE = Course(wait_p95_s=Range(200, 300, 400), queued=Range(4, 5, 6), pool_waited_s={"cpu": (100.0, *[200.0] * 11)})
 
 
 def saving(low: float, mid: float, high: float, **acted: Any) -> Impact:
@@ -263,8 +263,8 @@ def test_work_that_would_wait_too_long_is_helped_before_it_does() -> None:
     early = seen(pool(**BUSY | {"wait_s_p95": 5.0, "oldest_wait_s": 5.0}))
     told = Told(by_size({}, saving(500, 900, 1200)))
     assert actions(told.decide(early)) == [{"kind": "scale", "pool": "cpu", "workers": 5}]
-    told.idle = msgspec.structs.replace(IDLE, pool_waited_s={"cpu": (10.0, 50.0)})
-    assert actions(told.decide(early)) == [], "its target of 60 s is kept anyway"
+    told.idle = msgspec.structs.replace(IDLE, pool_waited_s={"cpu": (50.0, *[900.0] * 11)})
+    assert actions(told.decide(early)) == [], "its target of 60 s is kept in the next five minutes"
     assert actions(blind(early)) == []
 
 

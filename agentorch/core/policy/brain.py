@@ -27,6 +27,8 @@ from agentorch.model.twin import Course, Impact, Outlook
 BRAIN_ID: Final = "rules/2"
 #: Of one question to the twin: with a thousand jobs each takes a tenth of a second, and the next cycle is near.
 CANDIDATES_MOST: Final = min(8, limits.TWIN_CANDIDATES_MAX)
+#: What will go wrong later than nodes take to come can be acted on when it is nearer, and known better.
+AHEAD_S: Final = limits.PROVISION_TIMEOUT_MS / limits.SECOND_MS
 STOPPED: Final = "the twin was stopped before it knew anything"
 FULL: Final = "other problems were more urgent, and the question to the twin was full"
 
@@ -241,10 +243,10 @@ class _Choice:
         return worth.option, self._draft(entry, worth, [worth])
 
     def _will_wait(self, problem: Problem) -> bool:
-        """Whether the pool's work will wait longer than its target, if nothing is done."""
-        course = self._idle
-        waited = course.pool_waited_s.get(problem.pool, ()) if course is not None else ()
-        return max(waited, default=0.0) > problem.target_wait_s
+        """Whether the pool's work will soon wait longer than its target, if nothing is done."""
+        waited = self._idle.pool_waited_s.get(problem.pool, ()) if self._idle is not None else ()
+        soon = (wait_s for at, wait_s in enumerate(waited, 1) if at * self._horizon_s <= AHEAD_S * len(waited))
+        return max(soon, default=0.0) > problem.target_wait_s
 
     def _hold(self, entry: _Weighed, worths: list[Worth]) -> None:
         top = max(worths, key=lambda worth: worth.ranks_s)
