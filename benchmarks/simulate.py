@@ -1,7 +1,8 @@
 """`python -m benchmarks.simulate FOLDER`: the simulator's references beside the numbers of an independent simulator.
 
 FOLDER holds the traces. The independent one was written apart from this project to the same rules: those of
-`agentorch.simulation.reference`. Ends with 1 when any number is further off than `TOLERANCE`.
+`agentorch.simulation.reference`. Ends with 1 when any number is further off than `TOLERANCE`. With `--apart` each virtual
+cluster of the largest trace alone on nodes of its own, under `--policy`, else `default`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from agentorch.simulation import reference
 from agentorch.simulation.driver import drive, one_pool
 from agentorch.simulation.run import Report, Run, summarise
 from agentorch.simulation.traces import TraceJob, read_trace
+from benchmarks.sharing import NODES
 
 TOLERANCE = 0.005
 GPUS_PER_NODE = 8
@@ -105,11 +107,34 @@ def simulated(trace: Trace, jobs: Sequence[TraceJob], policy: str) -> Report:
     return summarise(jobs, run, time.perf_counter() - began)
 
 
+def apart(jobs: Sequence[TraceJob], policies: Sequence[str]) -> int:
+    print("| virtual cluster | nodes | jobs | policy | avg JCT | avg queue | p99 queue | slowdown | preemptions |")
+    print("|---|---:|---:|---|---:|---:|---:|---:|---:|")
+    for policy in policies:
+        queue_s = slowdown = 0.0
+        for name, nodes in sorted(NODES.items(), key=lambda item: item[1]):
+            own = [job for job in jobs if job.vc == name]
+            report = simulated(Trace("", nodes), own, policy)
+            queue_s += report.avg_queue_s * len(own) / len(jobs)
+            slowdown += report.bounded_slowdown * len(own) / len(jobs)
+            print(
+                f"| {name} | {nodes} | {len(own):,} | {policy} | {report.avg_jct_s:,.0f} | {report.avg_queue_s:,.0f} "
+                f"| {report.p99_queue_s:,.0f} | {report.bounded_slowdown:.2f} | {report.preemptions:,} |",
+                flush=True,
+            )
+        nodes = sum(NODES.values())
+        print(f"| all | {nodes} | {len(jobs):,} | {policy} | | {queue_s:,.0f} | | {slowdown:.2f} | |", flush=True)
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulate", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the traces are")
     parser.add_argument("--policy", action="append", help="only these; default: all, and `default`")
+    parser.add_argument("--apart", action="store_true", help="each virtual cluster alone")
     given = parser.parse_args()
+    if given.apart:
+        return apart(BIG.jobs(given.folder), given.policy or ["default"])
     print("| trace | policy | avg JCT | p50 | p99 | avg queue | p99 queue | slowdown | preemptions | off | s |")
     print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     worst = 0.0

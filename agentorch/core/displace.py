@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from agentorch.core import fairshare, fit, gangs
 from agentorch.core.claims import debt_waiting, rank_owing, undisturbed_ms
 from agentorch.core.facts import Facts
+from agentorch.core.lending import SCHEDULER
 from agentorch.core.placement import pool_obstacle
 from agentorch.core.reservations import Kept
 from agentorch.core.stopping import may_stop
@@ -22,9 +23,6 @@ from agentorch.model import limits
 from agentorch.model.events import JobStopping, WorkerReserved
 from agentorch.model.fleet import Pool, Worker
 from agentorch.model.jobs import TIER_RANK, Cause, Job, JobState
-
-#: Who ordered a stop, where nobody did.
-SCHEDULER = "scheduler"
 
 #: Free cores in thousandths, bytes of memory and GPUs.
 Room = tuple[int, int, int]
