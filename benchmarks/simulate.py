@@ -1,8 +1,8 @@
 """`python -m benchmarks.simulate FOLDER`: the simulator's references beside the numbers of an independent simulator.
 
 FOLDER holds the traces. The independent one was written apart from this project to the same rules: those of
-`agentorch.simulation.reference`. Ends with 1 when any number is further off than `TOLERANCE`. With `--apart` each virtual
-cluster of the largest trace alone on nodes of its own, under `--policy`, else `default`.
+`agentorch.simulation.reference`. Ends with 1 when any number is further off than `TOLERANCE`. With `--apart` each
+virtual cluster of the largest trace alone on nodes of its own, under `--policy`, else `default`.
 """
 
 from __future__ import annotations

@@ -34,6 +34,8 @@ def displace(turn: Turn, job: Job) -> bool:
     Returns whether room is being made for it, now or by stops under way.
     """
     facts = turn.facts
+    if facts.health_halt:  # G11
+        return False
     least_rank = rank_owing(limits.DISPLACE_FACTOR * debt_waiting(job, turn.now_ms), turn.now_ms)
     tier = TIER_RANK[job.spec.tier]
     kept = facts.reserved.get(job.id, ())

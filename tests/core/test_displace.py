@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from agentorch.core.evolve import evolve
 from agentorch.core.explain import reason
 from agentorch.core.yielding import Yielding
 from agentorch.model import commands as cmd
@@ -92,6 +93,17 @@ def test_a_pool_may_forbid_it(world: World) -> None:
     world.now_ms += limits.HOUR_MS
     world.submit()
     assert stopped(world) == []
+
+
+def test_nothing_gives_way_while_too_much_is_sick(world: World) -> None:
+    world.pool()
+    long = runs(world)
+    world.now_ms += limits.HOUR_MS
+    world.submit()
+    for reason_given, found in (("3 of 4 workers are sick", []), ("", [long])):
+        world.events.append(ev.HealthHalted(at_ms=world.now_ms, reason=reason_given))
+        evolve(world.state, world.events[-1])
+        assert stopped(world) == found
 
 
 def test_whoever_used_less_of_late_keeps_its_place(world: World) -> None:
