@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from agentorch.core import fit, reservations
+from agentorch.core import fairshare, fit, reservations
+from agentorch.core.claims import debt_waiting, ripe_ms, undisturbed_ms
 from agentorch.core.facts import Facts
 from agentorch.core.forecast.durations import Expectation, expect
 from agentorch.core.forecast.memory import carried_ms, kinds, ran_ms
@@ -13,6 +14,7 @@ from agentorch.core.placement import pool_obstacle
 from agentorch.core.queue import Line, order_key
 from agentorch.core.schedule import PATIENCE_MS
 from agentorch.core.state import State
+from agentorch.model import limits
 from agentorch.model.fleet import Worker
 from agentorch.model.jobs import ON_WORKER, TIER_RANK, Job, Reason, Tier
 
@@ -71,7 +73,9 @@ class Ahead:
         self.known: dict[tuple[tuple[str, ...], int | None], Expectation] = {}
         self.blind = False  # of something that goes first nobody knows how long it will run
         self.unknown = 0  # jobs that run, and for how long nobody knows
+        self.yielding = state.yielding
         self.running = [found for name in self.facts.running if (found := self.runs(self.facts.jobs[name])) is not None]
+        self.gives_way = {found[0].id: self.gives_way_ms(found[0]) for found in self.running}
         tenants = [lines for tier in state.queue.tiers for lines in tier.values()]
         lines = [line for tenant in tenants for line in tenant.lines.values() if line.head() is not None]
         self.lines = [self.waiting(line) for line in lines]
@@ -142,6 +146,23 @@ class Ahead:
         left = left or expect(self.facts, job, ran)
         self.unknown += not left.known and left.most_ms is None
         return job, left, held
+
+    def gives_way_ms(self, job: Job) -> int | None:
+        """When a job that runs may have to give way to the one that is asked about (`core.displace`); None = never.
+
+        Not before the next window: what may at once has been asked to already.
+        """
+        soonest_ms = self.now_ms + limits.BLAST_WINDOW_MS
+        own, mine = self.job, fairshare.share(self.facts.tenants[self.job.tenant])
+        least, tier = TIER_RANK[own.spec.tier], TIER_RANK[job.spec.tier]
+        if job.id not in self.yielding or tier < least or not self.facts.pools[job.attempts[-1].pool].spec.preempts:
+            return None
+        calm_ms = job.attempts[-1].ordered_ms + max(undisturbed_ms(job), self.facts.settings.preempt_min_run_ms)
+        if tier > least:
+            return max(soonest_ms, calm_ms)
+        if job.tenant != own.tenant and fairshare.share(self.facts.tenants[job.tenant]) <= mine:
+            return None
+        return max(soonest_ms, calm_ms, ripe_ms(job, debt_waiting(own, self.now_ms)))
 
     def why_unknown(self) -> str:
         if self.unknown:

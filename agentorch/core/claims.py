@@ -41,6 +41,11 @@ def rank_owing(debt_ms: int, now_ms: int) -> int:
     return debt_ms - limits.DEBT_FACTOR * now_ms
 
 
+def ripe_ms(job: Job, debt_ms: int) -> int:
+    """When running work will owe enough to give way to work with this debt."""
+    return (limits.DISPLACE_FACTOR * debt_ms - running_rank(job)) // limits.DEBT_FACTOR
+
+
 def undisturbed_ms(job: Job) -> int:
     """How long it runs after a stop before it may be stopped again: so it is stopped ever more rarely."""
     return min(limits.UNDISTURBED_MOST_MS, job.ran_before_ms // limits.UNDISTURBED_SHARE)

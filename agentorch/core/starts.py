@@ -146,6 +146,9 @@ class _Run:
             left_ms = left.draw_ms(_chance(job.number, draw))
             if job.state is JobState.stopping:
                 left_ms = min(job.spec.grace_ms, left_ms if left_ms is not None else job.spec.grace_ms)
+            way_ms = ahead.gives_way[job.id]
+            if way_ms is not None and draw != LONG_DRAW:
+                left_ms = way_ms - self.now_ms if left_ms is None else min(left_ms, way_ms - self.now_ms)
             if left_ms is not None and left_ms < limits.FORECAST_HORIZON_MS:
                 attempt = job.attempts[-1]
                 self.ends.append(
