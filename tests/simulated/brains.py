@@ -10,6 +10,7 @@ from agentorch.core.policy import RuleBrain
 from agentorch.model.brain import BrainContext
 from agentorch.model.observation import Observation
 from agentorch.model.proposals import BrainReport, Draft
+from agentorch.simulation.faults.loop import pass_time
 
 
 class HoldingBrain:
@@ -42,7 +43,7 @@ class WildBrain:
         if way < 0.10:
             return cast(BrainReport, self.chance.choice([None, "yes", 7, {"drafts": 1}, BrainReport(brain="other")]))
         if way < 0.20:
-            await asyncio.sleep(self.chance.uniform(0, 1.5 * context.timeout_s))
+            await pass_time(self.chance.uniform(0, 1.5 * context.timeout_s))
         if way < 0.30:
             return await self._rules.decide(observation, context)
         drafts = tuple(self._draft(observation) for _ in range(self.chance.randint(0, 4)))

@@ -201,15 +201,20 @@ class Checker:
         return sum(1 for work in self.jobs.values() if work.live is not None and work.live.pool == pool)
 
     def _kept_workers(self, pool: str) -> list[int]:
-        """For each reservation of a pool: workers that are empty, or run nothing but what it names."""
+        """For each reservation of a pool: workers that could be used for it, or are, and for nothing else."""
         running: dict[str, list[Work]] = {}
         for work in self.jobs.values():
             if work.live is not None:
                 for worker, _ in work.live.places:
                     running.setdefault(worker, []).append(work)
-        rooms = [name for name, room in self.rooms.items() if room.pool == pool and not room.cordoned]
+        rooms = {name: room for name, room in self.rooms.items() if room.pool == pool}
         return [
-            sum(all(names(one, work) for work in running.get(name, ())) for name in rooms)
+            sum(
+                all(names(one, work) for work in running[name])
+                if name in running
+                else not (room.cordoned or room.retiring)
+                for name, room in rooms.items()
+            )
             for one in self.pools[pool].reservations
         ]
 

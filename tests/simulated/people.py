@@ -14,6 +14,7 @@ from agentorch.errors import ExecutorError, Refused, RuntimeStopped
 from agentorch.model import commands as cmd
 from agentorch.model.jobs import JobState
 from agentorch.model.proposals import AnswerKind, Mode, Proposal, ProposalState, Scale
+from agentorch.simulation.faults.loop import pass_time
 from tests.simulated import town
 from tests.simulated.world import World
 
@@ -30,7 +31,7 @@ class Client:
     async def live(self) -> None:
         number = 0
         while True:
-            await asyncio.sleep(self.rng.expovariate(1 / 7))
+            await pass_time(self.rng.expovariate(1 / 7))
             number += 1
             await self.submit(f"{self.name}-{number}" if self.rng.random() < 0.9 else "")
             if self.mine and self.rng.random() < 0.5:
@@ -62,7 +63,7 @@ class Client:
                 self.world.checker.told_submitted(command.tenant, command.idempotency_key, job)
                 self.mine.append(job)
                 return
-            await asyncio.sleep(self.rng.uniform(0.2, 3.0))
+            await pass_time(self.rng.uniform(0.2, 3.0))
 
     async def meddle(self, job: str) -> None:
         rng, by = self.rng, self.name
@@ -97,7 +98,7 @@ class Operator:
 
     async def live(self) -> None:
         while True:
-            await asyncio.sleep(self.rng.expovariate(1 / 6))
+            await pass_time(self.rng.expovariate(1 / 6))
             try:
                 await self.look()
                 if self.rng.random() < 0.35:
@@ -114,7 +115,7 @@ class Operator:
         facts = await self.facts()
         proposals = [facts.proposals[name] for name in facts.unsettled]
         fresh = [msgspec.structs.replace(one) for one in proposals if one.state is ProposalState.open]
-        await asyncio.sleep(self.rng.choice([0.0, 0.0, 0.0, 2.0, 60.0]))  # coffee
+        await pass_time(self.rng.choice([0.0, 0.0, 0.0, 2.0, 60.0]))  # coffee
         self.seen = (self.seen + fresh)[-20:]
         for proposal in self.rng.sample(self.seen, min(2, len(self.seen))):
             times = 2 if self.rng.random() < 0.2 else 1
@@ -174,7 +175,7 @@ class BadLuck:
         mine = [one for one in happenings if self.rng.random() < 0.7] or happenings
         pause_s = self.rng.choice([4, 9, 9, 30])
         while True:
-            await asyncio.sleep(self.rng.expovariate(1 / pause_s))
+            await pass_time(self.rng.expovariate(1 / pause_s))
             what = self.rng.choice(mine)
             self.world.say(f"bad luck: {what.__name__}")
             try:
@@ -198,7 +199,7 @@ class BadLuck:
     async def doubt_node(self) -> None:
         node, cloud = self._node(), self.world.machines["cloud"]
         cloud.driver.doubt(node)
-        await asyncio.sleep(self.rng.uniform(1, 20))
+        await pass_time(self.rng.uniform(1, 20))
         cloud.driver.trust(node)
 
     async def notice(self) -> None:
@@ -209,7 +210,7 @@ class BadLuck:
     async def cut(self) -> None:
         machine = self.world.machines[self.rng.choice(["house", "cloud"])]
         machine.cut = True
-        await asyncio.sleep(self.rng.uniform(0.5, 40))
+        await pass_time(self.rng.uniform(0.5, 40))
         machine.cut = False
 
     async def jump(self) -> None:
@@ -217,7 +218,7 @@ class BadLuck:
 
     async def fill_disk(self) -> None:
         self.world.full = True
-        await asyncio.sleep(self.rng.uniform(0.5, 20))
+        await pass_time(self.rng.uniform(0.5, 20))
         self.world.full = False
 
     async def no_nodes(self) -> None:

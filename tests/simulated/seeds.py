@@ -18,7 +18,7 @@ from agentorch.model.proposals import Mode
 from agentorch.runtime.fold import encode, fold
 from agentorch.runtime.verification import verify
 from agentorch.simulation.faults.disk import DiskLedger
-from agentorch.simulation.faults.loop import run_virtually
+from agentorch.simulation.faults.loop import pass_time, run_virtually
 from agentorch.simulation.faults.machine import Weather
 from tests.simulated import town
 from tests.simulated.people import population
@@ -85,7 +85,7 @@ async def _whole(seed: int, trouble_s: float, say: Callable[[str], None] | None)
     people = [asyncio.create_task(one) for one in population(world)]
     tasks = [keeper, *people, *(machine.task for machine in world.machines.values() if machine.task)]
     try:
-        await _watch(world, tasks, asyncio.sleep(trouble_s))
+        await _watch(world, tasks, pass_time(trouble_s))
         for task in people:
             task.cancel()
         await asyncio.gather(*people, return_exceptions=True)
@@ -148,7 +148,7 @@ async def _quiet(world: World) -> None:
         except (Refused, RuntimeStopped):
             continue
         finally:
-            await asyncio.sleep(20.0)
+            await pass_time(20.0)
 
 
 async def _is_over(world: World) -> bool:

@@ -35,6 +35,7 @@ from agentorch.runtime.runtime import Runtime
 from agentorch.simulation.faults.chance import Chance
 from agentorch.simulation.faults.clock import JumpingClock
 from agentorch.simulation.faults.disk import Disk, DiskError, DiskLedger, Step
+from agentorch.simulation.faults.loop import pass_time
 from agentorch.simulation.faults.machine import Machine, SimulatedExecutor, Weather
 from tests.simulated import town
 from tests.simulated.brains import HoldingBrain, WildBrain
@@ -207,7 +208,7 @@ class World:
         crash = rng.random() < max(faults.crash_at_step, faults.tender * tender)
         if step in (Step.begun, Step.written):
             slow = rng.random() < faults.slow
-            await asyncio.sleep(rng.uniform(0.5, 8.0) if slow else rng.uniform(0.0002, 0.004))
+            await pass_time(rng.uniform(0.5, 8.0) if slow else rng.uniform(0.0002, 0.004))
         if step is Step.torn and self.full:
             raise DiskError("no space left on device")
         if step is Step.written and rng.random() < faults.sync_error:
@@ -242,7 +243,7 @@ class World:
         rng = self._crash_chance
         while not self._over:
             await self._life()
-            await asyncio.sleep(rng.choice([0.2, 2.0, 30.0]) if self.faults.crash_at_step else 0.2)
+            await pass_time(rng.choice([0.2, 2.0, 30.0]) if self.faults.crash_at_step else 0.2)
 
     def end(self) -> None:
         """Close it in order, and start it no more."""

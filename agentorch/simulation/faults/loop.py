@@ -105,6 +105,13 @@ for _name in _OUTSIDE:
     setattr(VirtualLoop, _name, _refusing(_name))
 
 
+async def pass_time(seconds: float) -> None:
+    """Let so much virtual time pass. Raises Outside where time is real, so that nobody ever waits for it."""
+    if not isinstance(asyncio.get_running_loop(), VirtualLoop):
+        raise Outside("this time is real")
+    await asyncio.sleep(seconds)
+
+
 def run_virtually(main: Coroutine[Any, Any, T]) -> tuple[T, VirtualLoop]:
     """Run to the end of `main`; its result, and the loop, which tells how much time passed.
 
