@@ -175,10 +175,11 @@ class Trace(NamedTuple):
 
 PHILLY = "philly-2017-10_11-8vc.csv.gz"
 TRACES = (
-    Trace("openb-2023-day115_133.csv.gz", 2, 72, 60, 3 * 86_400),
-    Trace(PHILLY, 9, 72, 60, vc="2869ce"),
-    Trace(PHILLY, 4, 72, 60, vc="103959"),
-    Trace(PHILLY, 14, 72, 30, vc="6c71a0"),
+    Trace("openb-2023-day115_133.csv.gz", 2, 24, 60, 3 * 86_400),
+    Trace(PHILLY, 9, 24, 15, vc="2869ce"),
+    Trace(PHILLY, 4, 24, 15, vc="103959"),
+    Trace(PHILLY, 8, 24, 15, vc="e13805"),
+    Trace(PHILLY, 14, 24, 10, vc="6c71a0"),
     Trace(PHILLY, 128, 24, 20),
 )
 GPUS_PER_NODE = 8
