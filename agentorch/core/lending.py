@@ -4,7 +4,7 @@ Owners of a pool are all that may run there in their own right. They go first: a
 has looked for everybody else, and nothing is lent of a pool for as long as an owner waits for room there that borrowers
 hold. Borrowed attempts are stopped for that owner, for whom their room is kept, and wait again where they belong: as
 few as suffice, those that lose the least work, none before its minimum run time (G8). So an owner waits for borrowers
-no longer than that time and their grace.
+no longer than that time and their grace. While too much is sick (G11) nothing is taken back, and nothing lent.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class Lending:
         """Stop the borrowers that are in the way of a line whose head found no room, and of those behind it. Returns
         whether the head waits for room that borrowers hold."""
         facts = self.facts
+        if facts.health_halt:  # G11
+            return False
         names = line.in_order()
         head = next(names, None)
         if not self.borrowers or head is None or not self._take_back_for(facts.jobs[head]):
@@ -91,7 +93,7 @@ class Lending:
         """Lend what idles to heads of these lines, which found no room: at most so many ranks start. Returns how many
         jobs started."""
         lenders = [pool for pool in self.search.pools if pool.spec.lends and pool.spec.name not in self.wanted]
-        if not lenders:
+        if not lenders or self.facts.health_halt:  # nothing could be taken back
             return 0
         alive = (line for line in lines if line.head() is not None)
         borrowers = deque(line for line in alive if self._head(line).spec.constraints.borrow)

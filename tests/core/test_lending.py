@@ -262,6 +262,24 @@ def test_an_owner_behind_work_that_is_no_borrower_takes_nothing_back() -> None:
     assert one.job(owner).state in ON_WORKER
 
 
+def test_while_too_much_is_sick_nothing_is_taken_back_and_nothing_lent() -> None:
+    one = world(home=1, far=2)
+    one.submit(cpus=4, constraints=AT_HOME)
+    one.submit(cpus=4, constraints=LEAVE)
+    run_all(one)
+    one.tick(MIN_RUN_S)
+    one.facts.health_halt = "half of the workers are sick"
+    owner = one.submit("owner", cpus=4, gang=2, constraints=OWNER)
+    one.submit(cpus=4, constraints=LEAVE)
+    assert run_all(one) == []
+    assert stops(one) == []
+    one.facts.health_halt = ""
+    run_all(one)
+    assert len(stops(one)) == 1
+    obey(one)
+    assert run_all(one) == [owner]
+
+
 def test_why_says_where_a_job_may_borrow() -> None:
     one = world()
     name = one.submit(cpus=4, constraints=LEAVE)
