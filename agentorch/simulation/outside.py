@@ -277,14 +277,12 @@ class _Reader:
         stopped = self.stopping.pop(job, None)
         ordered_ms = self.ordered.pop(job, event.at_ms)
         began_ms = self.began.pop(job, event.started_ms)
-        if began_ms is None and event.cause in OWN:
+        own = event.cause in OWN or (event.cause is Cause.node_lost and not self.lost(event))
+        if began_ms is None and own:
             life.launch_ms.append(event.at_ms - ordered_ms)
         # What counts is how long its place was taken: from the first sign of it to the news of its end.
         run_ms = None if began_ms is None else max(0, event.at_ms - began_ms)
-        if event.cause is Cause.node_lost:
-            since = [self.down[node] for node in self.nodes_of.get(job, ()) if node in self.down]
-            self.losses += [event.at_ms - min(since)] if since else []
-        if event.cause not in OWN:
+        if not own:
             if stopped is not None:
                 self.stops.append(event.at_ms - stopped[0])
             if life.resumes:
@@ -316,6 +314,12 @@ class _Reader:
                     self.found.answers.append(Answered(asked.action, asked.created_ms, after_ms, event.answer))
             case _ if isinstance(event, _HEALTH):
                 self.found.health = True
+
+    def lost(self, event: ev.AttemptEnded) -> bool:
+        """Whether a node of it is known to have gone; else it was lost by itself, over a restart of the server."""
+        since = [self.down[node] for node in self.nodes_of.get(event.job, ()) if node in self.down]
+        self.losses += [event.at_ms - min(since)] if since else []
+        return bool(since)
 
     def foreseen(self, proposal: Proposal) -> None:
         if proposal.impact is not None and not proposal.changed:
