@@ -149,7 +149,8 @@ def test_an_action_carried_out_is_scored_on_the_runtimes_clock() -> None:
             port = RuntimePort(runtime)
             (proposal,) = await port.hand_in((await port.observe()).cycle, report(GROW))
             await port.carry_out(proposal.id)
-            stage.clock.at_ms += 3_600_000
+            assert proposal.impact is not None
+            stage.clock.at_ms += int(1000 * proposal.impact.horizon_s)
             await runtime.ask(cmd.Tick())
             score = facts(runtime).proposals[proposal.id].score
             assert score is not None

@@ -37,7 +37,7 @@ class Scored(Supervised):
 
     def foreseen(self, action: Any, **changes: Any) -> Proposal:
         draft = Draft(action=action)
-        (impact,) = foresee(self.state, (draft,), self.now_ms).impacts
+        (impact,) = foresee(self.state, (draft,), self.now_ms, steps=10**6).impacts
         return self.hand(draft, msgspec.structs.replace(impact, **changes))
 
     def hand(self, draft: Draft, impact: Impact | None) -> Proposal:
@@ -152,7 +152,7 @@ def test_a_brain_whose_predictions_fail_must_ask() -> None:
     verdicts = []
     for size in (3, 4, 5, 6, 7, 8):
         draft = Draft(action=scale(size))
-        (impact,) = foresee(world.state, (draft,), world.now_ms).impacts
+        (impact,) = foresee(world.state, (draft,), world.now_ms, steps=10**6).impacts
         assert impact.acted is not None
         off = msgspec.structs.replace(impact.acted, queued=wrong, ended=wrong, misses=wrong, preempted=wrong)
         proposal = world.hand(draft, msgspec.structs.replace(impact, acted=off))
