@@ -11,7 +11,6 @@ import pytest
 
 from agentorch.core.policy import BRAIN_ID, RuleBrain, Weights
 from agentorch.core.policy.brain import CANDIDATES_MOST
-from agentorch.errors import Refused
 from agentorch.model import limits
 from agentorch.model.brain import BrainContext
 from agentorch.model.observation import JobFacts, Observation, TenantFacts, WorkerFacts
@@ -376,29 +375,3 @@ def test_the_same_answers_give_the_same_report() -> None:
     observation = seen(pool(**BUSY), pool("other"), queued=(queued(deadline_in_s=10.0),))
     reports = [Told(by_size({}, saving(500, 900, 1200))).decide(observation) for _ in range(2)]
     assert msgspec.json.encode(reports[0]) == msgspec.json.encode(reports[1])
-
-
-# -- without the twin
-
-
-def blind(observation: Observation) -> BrainReport:
-    def refuse(action: Action) -> Impact:
-        raise Refused("unreachable", "there is no twin")
-
-    return Told(refuse).decide(observation)
-
-
-def test_without_the_twin_the_numbers_alone_decide_and_the_draft_says_so() -> None:
-    (draft,) = blind(seen(pool(**BUSY))).drafts
-    assert draft.action == {"kind": "scale", "pool": "cpu", "workers": 6}
-    assert draft.evidence[-1] == "not foreseen: there is no twin"
-    assert draft.alternatives == ("do nothing: the oldest job has waited 95 s", "scale cpu to 5")
-    assert actions(blind(seen(pool()))) == [{"kind": "scale", "pool": "cpu", "workers": 3}]
-
-
-def test_an_answer_without_numbers_is_no_answer() -> None:
-    nothing = Impact(text="no run time is known", stopped_early=True)
-    (draft,) = Told(lambda _: nothing).decide(seen(pool(**BUSY))).drafts
-    assert (draft.action["workers"], draft.evidence[-1]) == (6, "not foreseen: no run time is known")
-    some = Told(by_size({5: saving(500, 900, 1200)}, nothing))
-    assert actions(some.decide(seen(pool(**BUSY))))[0]["workers"] == 5, "of those with numbers"
