@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from agentorch.errors import Refused
-from agentorch.model.observation import Observation
-from agentorch.model.proposals import BrainReport
 from agentorch.model.twin import Impact
 from tests.core.test_policy import BUSY, pool, seen
-from tests.core.test_policy_twin import Action, Told, actions, by_size, saving
-
-
-def blind(observation: Observation) -> BrainReport:
-    def refuse(action: Action) -> Impact:
-        raise Refused("unreachable", "there is no twin")
-
-    return Told(refuse).decide(observation)
+from tests.core.test_policy_twin import Told, actions, blind, by_size, saving
 
 
 def test_without_the_twin_the_numbers_alone_decide_and_the_draft_says_so() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from agentorch.core.policy import BRAIN_ID, RuleBrain, Weights
 from agentorch.core.policy.brain import CANDIDATES_MOST
+from agentorch.errors import Refused
 from agentorch.model import limits
 from agentorch.model.brain import BrainContext
 from agentorch.model.observation import JobFacts, Observation, TenantFacts, WorkerFacts
@@ -76,6 +77,15 @@ def by_size(sizes: dict[int, Impact], otherwise: Impact = NOISE) -> Callable[[Ac
 
 def six(ruling: Ruling) -> Callable[[Action], Ruling]:
     return lambda action: ruling if action.get("workers") == 6 else Ruling.allow
+
+
+def blind(observation: Observation) -> BrainReport:
+    """What the brain says when there is no twin."""
+
+    def refuse(action: Action) -> Impact:
+        raise Refused("unreachable", "there is no twin")
+
+    return Told(refuse).decide(observation)
 
 
 def actions(report: BrainReport) -> list[Action]:
