@@ -9,6 +9,7 @@ import pytest
 from tests.simulated.lives import PER_TEST, live_through
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("first", range(0, 60, PER_TEST))
 def test_no_promise_is_broken(first: int) -> None:
     told = live_through(first)
