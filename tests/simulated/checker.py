@@ -102,7 +102,8 @@ class Checker:
         self.rooms[event.worker] = Room(
             event.pool, event.node, shape.cpu_milli, shape.memory_bytes, list(event.devices)
         )
-        there = sum(1 for room in self.rooms.values() if room.pool == event.pool and not room.retiring)
+        mine = (room for room in self.rooms.values() if room.pool == event.pool and not room.retiring)
+        there = sum(1 for room in mine if self.nodes.get(room.node) is not NodeState.down)
         if there > self.pools[event.pool].max_workers:
             self.broken(f"{event.pool} has {there} workers, at most {self.pools[event.pool].max_workers} may be")
 
