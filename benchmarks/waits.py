@@ -19,8 +19,8 @@ from benchmarks.simulate import BIG, GPUS_PER_NODE
 
 COLOURS = {"fifo-greedy": "#a0522d", "sjf-easy": "#7a7a7a", "default": "#2f6f4f"}
 HEIGHT, FLOOR = 420, 370
-#: Both axes are logarithmic: 10 s to 10**6.5 s, all jobs to one in a thousand.
-FIRST_S, LAST_S, DECADES = 10.0, 10.0**6.5, 3
+#: Both axes are logarithmic: 10 s to 10**6.5 s, all jobs to one in ten thousand.
+FIRST_S, LAST_S, DECADES = 10.0, 10.0**6.5, 4
 TICKS = {"10 s": 10, "1 min": 60, "10 min": 600, "1 h": 3_600, "10 h": 36_000, "4 d": 345_600, "30 d": 2_592_000}
 POINTS = 200
 
