@@ -123,7 +123,8 @@ class Checker:
         self.rooms[event.worker].cordoned = False
 
     def _node(self, event: ev.NodeSeen) -> None:
-        self.nodes[event.node] = event.state if event.listed else NodeState.suspect
+        known = event.listed or event.state is NodeState.down
+        self.nodes[event.node] = event.state if known else NodeState.suspect
 
     def _node_gone(self, event: ev.NodeRemoved) -> None:
         self.nodes.pop(event.node, None)
