@@ -3,8 +3,8 @@
 Tiers in order, a waiting lower tier promoted once its patience ends; within a tier the tenant with the least fair
 share; within a tenant the smallest order key. What does not fit is passed over (backfill); other work may have to give
 way to it (`core.displace`), and it may borrow at last what idles in other pools (`core.lending`). So that backfill
-never starves a big job, the first that waited too long gets a worker kept for it, or as many as a gang needs: EASY backfill
-(Lifka, JSSPP 1995), one job per pool.
+never starves a big job, the first that waited too long gets a worker kept for it, or as many as a gang needs: EASY
+backfill (Lifka, JSSPP 1995), one job per pool.
 """
 
 from __future__ import annotations
