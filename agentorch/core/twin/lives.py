@@ -100,21 +100,25 @@ class Comers:
         whole = len(newest) < limits.TWIN_ARRIVALS_MAX  # else it reaches back no further than the oldest of them
         oldest_ms = self.recent[0].at_ms if self.recent else now_ms
         self.since_ms = min(facts.arrivals_since_ms or oldest_ms, oldest_ms) if whole else oldest_ms
+        #: How far back it is known who came; None: all the way, as before the first nobody came.
+        self.reach_ms = None if whole else now_ms - oldest_ms
 
-    def drawn(self, dice: Dice, horizon_ms: int) -> list[Arrival]:
-        """Those of one draw, in order. The past is bent into a ring, so that all of it counts alike."""
+    def drawn(self, dice: Dice, horizon_ms: int) -> Iterator[Arrival]:
+        """Those of one draw, in order. The past is bent into a ring, so that all of it counts alike.
+
+        A past shorter than the horizon is not stretched: who came within it came once, and before them nobody.
+        """
         block_ms = max(1, ceil(horizon_ms / BLOCKS_PER_HORIZON))
-        begin_ms = min(max(self.since_ms, self.now_ms - HORIZONS_BACK * horizon_ms), self.now_ms - block_ms)
+        begin_ms = min(max(self.since_ms, self.now_ms - HORIZONS_BACK * horizon_ms), self.now_ms - horizon_ms)
         ring_ms = self.now_ms - begin_ms
-        out: list[Arrival] = []
+        end_ms = self.now_ms + horizon_ms
         for block in range(BLOCKS_PER_HORIZON):
             from_ms = begin_ms + dice.below(ARRIVALS, block, ring_ms)
             shift_ms = self.now_ms + block * block_ms - from_ms
-            out += self._later(from_ms, min(from_ms + block_ms, self.now_ms), shift_ms)
-            over_ms = from_ms + block_ms - self.now_ms
+            yield from self._later(from_ms, min(from_ms + block_ms, self.now_ms, end_ms - shift_ms), shift_ms)
+            over_ms = min(from_ms + block_ms - self.now_ms, end_ms - shift_ms - self.now_ms)
             if over_ms > 0:
-                out += self._later(begin_ms, begin_ms + over_ms, shift_ms + ring_ms)
-        return [one for one in out if one.at_ms <= self.now_ms + horizon_ms]
+                yield from self._later(begin_ms, begin_ms + over_ms, shift_ms + ring_ms)
 
     def _later(self, after_ms: int, upto_ms: int, shift_ms: int) -> Iterator[Arrival]:
         first, last = bisect_right(self.times, after_ms), bisect_right(self.times, upto_ms)

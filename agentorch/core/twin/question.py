@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from itertools import islice
 from math import inf
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from agentorch.model.twin import Course, Impact, Outlook
 
 #: Steps between two moments at which a driver may do something else, a millisecond or two.
 STEPS_AT_A_TIME = 64
+ARRIVALS_AT_A_TIME = 1_024
 
 Answer = Generator[None, None, Outlook]
 
@@ -124,6 +126,8 @@ class _Question:
         self.asked = [[_readable(state, draft, now_ms) for draft in drafts] for drafts in courses]
         self.lives = Lives(self.base.facts, now_ms)
         self.coming: list[list[Arrival]] = []
+        self.part = max(1, steps // draws)  # of the budget, for each draw
+        self.come = self.looked_at = 0  # jobs that would come in all draws, and those of them that are run ahead
         self.steps = 0
         self.stopped_early = False
         self.looked_ahead: Outcome | None = None  # of the draw in the middle, if its budget lasted
@@ -138,7 +142,9 @@ class _Question:
             if not looked % STEPS_AT_A_TIME:
                 yield
         yield from self._choose_horizon()
-        self.coming = [self.comers.drawn(dice, self.horizon_ms) for dice in self.dice]
+        for dice in self.dice:
+            self.coming.append((yield from self._who_comes(dice)))
+            yield
         idle = yield from self._course(_nothing)
         named = [action.pool for asked in self.asked for action, _ in asked if isinstance(action, Scale | Reroute)]
         self.pools = told_apart(idle, named)
@@ -160,9 +166,12 @@ class _Question:
 
     def _choose_horizon(self) -> Generator[None, None, None]:
         """One draw is run ahead; where its part of the budget ends, all courses will. It is run once if it lasts."""
-        part = max(1, self.budget // len(self.dice))
+        part = self.part
         dice = self.dice[len(self.dice) // 2]
-        run = Run(fork(self.base), self.lives, dice, self.comers.drawn(dice, self.horizon_ms), self.horizon_ms)
+        if self.comers.reach_ms is not None:  # nobody knows what came before, so nobody knows what comes after as long
+            self.horizon_ms = min(self.horizon_ms, max(limits.TWIN_HORIZON_LEAST_MS, self.comers.reach_ms))
+        coming = list(islice(self.comers.drawn(dice, self.horizon_ms), part + 1))  # with these its part is used up
+        run = Run(fork(self.base), self.lives, dice, coming, self.horizon_ms)
         run.record.left_out = self.left_out
         at = 0
         for steps in run.go():
@@ -175,6 +184,20 @@ class _Question:
                 yield
         self.steps += run.steps
         self.looked_ahead = run.record.outcome
+
+    def _who_comes(self, dice: Dice) -> Generator[None, None, list[Arrival]]:
+        """No more than a draw's part of the budget has events: of a greater crowd each so many-th is taken."""
+        coming = []
+        for one in self.comers.drawn(dice, self.horizon_ms):
+            coming.append(one)
+            if not len(coming) % ARRIVALS_AT_A_TIME:
+                yield
+        self.come += len(coming)
+        if len(coming) > self.part:
+            coming = [coming[at * len(coming) // self.part] for at in range(self.part)]
+            self.stopped_early = True
+        self.looked_at += len(coming)
+        return coming
 
     def _course(self, act: Callable[[Turn], None]) -> Generator[None, None, list[Outcome]]:
         """All draws of one course. Raises Refused for an action that can't be."""
@@ -223,6 +246,9 @@ class _Question:
             said.append(f"of {self.lives.unknown} jobs nothing is known to tell how long they run: any length is drawn")
         if self.left_out:
             said.append(f"{self.left_out} jobs far back in the queue are left out")
+        if self.looked_at < self.come:
+            percent = 100 * self.looked_at // self.come
+            said.append(f"so many may come that only {percent} % of them are run ahead: waits are longer than told")
         if self.stopped_early:
             said.append(f"the budget of {self.budget} events a course lasts for {self.horizon_ms // 1000} s")
         return "; ".join(said)

@@ -6,12 +6,13 @@ are asked for come after the time that such nodes took lately. Nothing fails, an
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Any
 
 from agentorch.core.decide import decide
-from agentorch.core.instruct import Launch, Resize, Stop, instruction
+from agentorch.core.instruct import Instruction, Launch, Resize, Stop, instruction
 from agentorch.core.placement import Search
 from agentorch.core.state import State
 from agentorch.core.turn import Turn
@@ -55,6 +56,7 @@ class Run:
         self.provider = Provider(state.facts, dice)
         self.record = Record(state, self.begin_ms, series=dice.draw % 4 == 0)
         self.whole_ms: dict[str, int | None] = {}  # how long a job lasts in all
+        self.orders: deque[Instruction] = deque()  # what the core asked for, and was not done yet
         self.due: list[tuple[int, int, int, str]] = [
             (one.at_ms, _COMES, at, "") for at, one in enumerate(coming) if one.at_ms <= self.end_ms
         ]
@@ -73,8 +75,9 @@ class Run:
         self._follow(turn.events)
 
     def go(self) -> Iterator[int]:
-        """From instant to instant until the horizon; yields the steps so far."""
-        self._pass()
+        """From instant to instant until the horizon; yields the steps so far, also inside an instant: bursts are one."""
+        yield from self._obey()
+        yield from self._pass()
         while self.due and self.due[0][0] <= self.end_ms:
             self.now_ms = max(self.now_ms, self.due[0][0])
             until_ms = min(self.end_ms, self.now_ms + INSTANT_MS)
@@ -86,12 +89,12 @@ class Run:
                 at_ms, what, which, name = heappop(self.due)
                 self.now_ms = max(self.now_ms, at_ms)
                 looked = max(looked, self._happens(what, which, name))
+                yield from self._obey()
             if self.may_start or self.freed or looked:
-                self._pass()
+                yield from self._pass()
             if looked:
                 self.record.sample(self.now_ms)
             self._look_soon()
-            yield self.steps
         self.now_ms = self.end_ms
         self.record.close(self.now_ms)
 
@@ -117,21 +120,21 @@ class Run:
             return which
         return 0
 
-    def _pass(self) -> None:
+    def _pass(self) -> Iterator[int]:
         """A pass that is not cut short leaves nothing for another."""
         self.freed = False
-        while self._ranks_started() >= limits.DISPATCH_PER_PASS:
-            pass
-
-    def _ranks_started(self) -> int:
-        before = self.ranks
-        self.steps += sum(len(one.lines) for tier in self.state.queue.tiers for one in tier.values()) // LINES_A_STEP
-        self._take(cmd.Schedule())
-        return self.ranks - before
+        ranks = limits.DISPATCH_PER_PASS
+        while ranks >= limits.DISPATCH_PER_PASS:
+            before = self.ranks
+            lines = sum(len(one.lines) for tier in self.state.queue.tiers for one in tier.values())
+            self.steps += lines // LINES_A_STEP
+            self._take(cmd.Schedule())
+            yield from self._obey()
+            ranks = self.ranks - before
 
     def _take(self, command: cmd.Command) -> Any:
+        self.steps += 1  # also one that is refused
         events, result = decide(self.state, command, self.now_ms)
-        self.steps += 1
         if events:
             self._follow(events)
         return result
@@ -141,14 +144,21 @@ class Run:
         for event in events:
             self.record.note(event)
             order = instruction(event)
-            if order is None:
-                continue
+            if order is not None:
+                self.orders.append(order)
+
+    def _obey(self) -> Iterator[int]:
+        """Do what was asked for, and what is asked for meanwhile."""
+        while self.orders:
+            order = self.orders.popleft()
             if isinstance(order, Launch):
                 self._launch(order)
             elif isinstance(order, Stop):
                 self._will_end(self.state.facts.jobs[order.job])
             else:
                 self._resize(order)
+            yield self.steps
+        yield self.steps
 
     # -- what happens
 

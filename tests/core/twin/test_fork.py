@@ -81,7 +81,7 @@ def runs_of(world: World, draws: int = 3) -> list[Run]:
     for job in base.facts.jobs.values():
         lives.look(job)
     dice = [Dice(7, draw, draws) for draw in range(draws)]
-    return [Run(fork(base), lives, one, comers.drawn(one, limits.HOUR_MS), limits.HOUR_MS) for one in dice]
+    return [Run(fork(base), lives, one, [*comers.drawn(one, limits.HOUR_MS)], limits.HOUR_MS) for one in dice]
 
 
 @pytest.mark.parametrize("seed", range(12))
