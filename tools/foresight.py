@@ -4,20 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from agentorch.model.twin import NOTHING, Course, Impact, Outlook, Range
+from agentorch.model.twin import MEASURES, NOTHING, Course, Impact, Outlook, Range
 
-#: Of a course; the plots and the waits of each pool are left out, a model would pay for them and read them badly.
-MEASURES: Final = (
-    "wait_p50_s",
-    "wait_p95_s",
-    "queued",
-    "ended",
-    "misses",
-    "cost_usd_micros",
-    "utilization_percent",
-    "preempted",
-    "lost_s",
-)
 HOW_TO_READ: Final = (
     "each number is [low, middle, high]: 10 %, 50 % and 90 % of the draws are not above it. gain_s is the waiting time "
     "saved, of all jobs together; a range with zero in it is noise. `changes` are against doing nothing, draw by draw"

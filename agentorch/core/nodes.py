@@ -11,6 +11,7 @@ from heapq import heapify, heappop, heappush
 import msgspec
 
 from agentorch.core.facts import Facts
+from agentorch.model.attempts import NodeInfo
 from agentorch.model.fleet import Node, NodeGroup, NodeState, Pool, PoolSpec, Worker, WorkerState
 from agentorch.model.jobs import Resources
 
@@ -34,6 +35,24 @@ def asks_for_nodes(spec: PoolSpec) -> bool:
 def state_of(reported: NodeState, notice_ms: int | None, released: bool) -> NodeState:
     """What counts of a node's state: it drains as soon as anybody wants it away."""
     return NodeState.draining if reported is NodeState.up and (released or notice_ms is not None) else reported
+
+
+def as_known(node: Node, state: NodeState | None = None, problem: str | None = None) -> NodeInfo:
+    """What its executor said of it last, but for what is given."""
+    return NodeInfo(
+        id=node.id,
+        type=node.type,
+        address=node.address,
+        labels=node.labels,
+        cpu_milli=node.cpu_milli,
+        memory_bytes=node.memory_bytes,
+        devices=node.devices,
+        device_names=node.device_names,
+        device_memory_bytes=node.device_memory_bytes,
+        state=node.reported if state is None else state,
+        problem=node.problem if problem is None else problem,
+        notice_ms=node.notice_ms,
+    )
 
 
 def may_use(node: Node, spec: PoolSpec) -> bool:

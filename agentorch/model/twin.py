@@ -49,6 +49,21 @@ class Course(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     pool_waited_s: dict[str, tuple[float, ...]] = {}
 
 
+#: The numbers of a course, by name, that are compared draw by draw and told to a model. The waits of each pool and what
+#: is plotted are not among them.
+MEASURES = (
+    "wait_p50_s",
+    "wait_p95_s",
+    "queued",
+    "ended",
+    "misses",
+    "cost_usd_micros",
+    "utilization_percent",
+    "preempted",
+    "lost_s",
+)
+
+
 class Impact(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What an action changes: the same draws without it and with it.
 
@@ -68,9 +83,15 @@ class Impact(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     changed: dict[str, Range] = {}
     text: str = ""
 
+    def marked(self, text: str) -> Impact:
+        """With what is to be known about its numbers, if it has any."""
+        return self if self.idle is None else msgspec.structs.replace(self, text=text)
+
 
 #: The text of an impact under which the world has moved since.
 OUTDATED = "computed before the world moved"
+#: And of one whose action was another then.
+EDITED = "computed for the action as it was before it was edited"
 
 
 class Outlook(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -9,7 +9,7 @@ from agentorch.core.decide.jobs import stop
 from agentorch.core.decide.provisioning import groups, provision, release
 from agentorch.core.facts import Facts
 from agentorch.core.health import LOCAL_NODE
-from agentorch.core.nodes import Space, lacking, room_on
+from agentorch.core.nodes import Space, as_known, lacking, room_on
 from agentorch.core.turn import Turn
 from agentorch.model import commands as cmd
 from agentorch.model import events as ev
@@ -117,21 +117,7 @@ def _not_any_more(node: Node) -> str:
 
 def _as_known(turn: Turn, node: Node, state: NodeState, problem: str, *, listed: bool = True) -> ev.NodeSeen:
     """As it was known, but for its state."""
-    info = NodeInfo(
-        id=node.id,
-        type=node.type,
-        address=node.address,
-        labels=node.labels,
-        cpu_milli=node.cpu_milli,
-        memory_bytes=node.memory_bytes,
-        devices=node.devices,
-        device_names=node.device_names,
-        device_memory_bytes=node.device_memory_bytes,
-        state=state,
-        problem=problem,
-        notice_ms=node.notice_ms,
-    )
-    return _seen(turn, node.executor, info, listed=listed)
+    return _seen(turn, node.executor, as_known(node, state, problem), listed=listed)
 
 
 def _follow(turn: Turn, executor: str) -> None:

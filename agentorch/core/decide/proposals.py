@@ -200,7 +200,7 @@ def _changed(facts: Facts, proposal: Proposal, verdict: Verdict, now_ms: int) ->
         rules_version=RULES_VERSION,
         judged_seq=facts.seq,
         expires_ms=expires_ms,
-        impact=_outdated(proposal.impact),
+        impact=proposal.impact and proposal.impact.marked(OUTDATED),
         changed=proposal.changed + 1,
         before=before,
         after=after,
@@ -227,12 +227,6 @@ def handed_in_again(state: State, event: ev.ProposalJudged | ev.ProposalChanged)
         return None
     draft = report.drafts[place]
     return _proposal(facts, now_ms, report.brain, draft, read_action(draft)[0], verdict, proposal.impact)
-
-
-def _outdated(impact: Impact | None) -> Impact | None:
-    if impact is None or impact.idle is None:
-        return impact
-    return msgspec.structs.replace(impact, text=OUTDATED)
 
 
 def renew_impact(turn: Turn, command: cmd.RenewImpact) -> None:

@@ -13,16 +13,15 @@ from agentorch.model.twin import Course, Measured, Range, Score, Watched
 def begin(turn: Turn, proposal: Proposal) -> Watched | None:
     """What to note of an action that begins now; None for one whose impact can't be scored.
 
-    That is one without numbers, one that was changed by an edit, and one that waited for so long that its beginning is
-    not the one that was foreseen.
+    That is one without numbers, one whose numbers are of another action or world, and one that waited for so long that
+    its beginning is not the one that was foreseen.
     """
     impact = proposal.impact
     if impact is None or impact.acted is None or impact.text:
         return None
     horizon_ms = int(1000 * impact.horizon_s)
-    edited = proposal.answer is not None and proposal.answer.edited is not None
     late = turn.now_ms - (impact.at_ms or proposal.created_ms) > horizon_ms * limits.SCORE_WAITED_PERCENT // 100
-    return None if edited or late else watch(turn.state, horizon_ms, turn.now_ms)
+    return None if late else watch(turn.state, horizon_ms, turn.now_ms)
 
 
 def tick(turn: Turn) -> None:

@@ -25,7 +25,7 @@ from agentorch.model.proposals import (
     calibration_key,
     target_of,
 )
-from agentorch.model.twin import Calibration
+from agentorch.model.twin import EDITED, Calibration
 
 
 def mode_changed(state: State, event: ev.ModeChanged) -> None:
@@ -158,6 +158,7 @@ def approval_answered(state: State, event: ev.ApprovalAnswered) -> None:
         proposal.hash, proposal.title, proposal.after = event.hash, event.title, event.after
         proposal.verdict = event.verdict or proposal.verdict
         proposal.risk = event.risk or proposal.risk
+        proposal.impact = proposal.impact and proposal.impact.marked(EDITED)
 
 
 def approval_expired(state: State, event: ev.ApprovalExpired) -> None:

@@ -27,6 +27,8 @@ RESTART_MS = limits.MINUTE_MS
 #: Bootstrap, 1992).
 BLOCKS_PER_HORIZON = 6
 HORIZONS_BACK = 3
+#: A past shorter than this tells no rate: all that came in it may have been one burst.
+LEAST_PAST_MS = limits.TWIN_HORIZON_MS // BLOCKS_PER_HORIZON
 
 
 class Lives:
@@ -103,13 +105,20 @@ class Comers:
         #: How far back it is known who came; None: all the way, as before the first nobody came.
         self.reach_ms = None if whole else now_ms - oldest_ms
 
+    @property
+    def too_few_s(self) -> int | None:
+        """The seconds that the past has, if they are too few to tell how much will come; None when nobody came."""
+        past_ms = self.now_ms - self.since_ms
+        return past_ms // 1000 if self.recent and past_ms < LEAST_PAST_MS and self.reach_ms is None else None
+
     def drawn(self, dice: Dice, horizon_ms: int) -> Iterator[Arrival]:
         """Those of one draw, in order. The past is bent into a ring, so that all of it counts alike.
 
-        A past shorter than the horizon is not stretched: who came within it came once, and before them nobody.
+        A past shorter than the horizon, or than `LEAST_PAST_MS`, is not stretched: who came in it came once in so long.
         """
         block_ms = max(1, ceil(horizon_ms / BLOCKS_PER_HORIZON))
-        begin_ms = min(max(self.since_ms, self.now_ms - HORIZONS_BACK * horizon_ms), self.now_ms - horizon_ms)
+        least_ms = horizon_ms if self.reach_ms is not None else max(horizon_ms, LEAST_PAST_MS)
+        begin_ms = min(max(self.since_ms, self.now_ms - HORIZONS_BACK * horizon_ms), self.now_ms - least_ms)
         ring_ms = self.now_ms - begin_ms
         end_ms = self.now_ms + horizon_ms
         for block in range(BLOCKS_PER_HORIZON):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from agentorch.core.facts import Facts
 from agentorch.core.instruct import Resize, resizes_to_repeat
-from agentorch.core.nodes import group_key, pools_of, standing
+from agentorch.core.nodes import as_known, group_key, pools_of, standing
 from agentorch.core.twin.chance import PROVISIONING, Dice
 from agentorch.model import commands as cmd
 from agentorch.model import limits
 from agentorch.model.attempts import NodeInfo
-from agentorch.model.fleet import Node, NodeGroup, NodeState
+from agentorch.model.fleet import NodeGroup, NodeState
 
 #: What nodes take to come of which none ever came.
 UNKNOWN_MS = 2 * limits.MINUTE_MS
@@ -55,7 +55,7 @@ class Provider:
     def report(self, executor: str, now_ms: int) -> cmd.ReportNodes:
         """All nodes of the executor: those that stay, and those that have come by now."""
         nodes = [one for one in self.facts.nodes.values() if one.executor == executor]
-        infos = [_as_known(one) for one in nodes if not one.released and one.unlisted_ms is None]
+        infos = [as_known(one) for one in nodes if not one.released and one.unlisted_ms is None]
         come = [one for one in self.coming if one[1] == executor and one[0] <= now_ms]
         self.coming = [one for one in self.coming if one not in come]
         wanted: dict[str, int] = {}
@@ -90,20 +90,3 @@ class Provider:
             device_names=names,
             device_memory_bytes=sizes,
         )
-
-
-def _as_known(node: Node) -> NodeInfo:
-    return NodeInfo(
-        id=node.id,
-        type=node.type,
-        address=node.address,
-        labels=node.labels,
-        cpu_milli=node.cpu_milli,
-        memory_bytes=node.memory_bytes,
-        devices=node.devices,
-        device_names=node.device_names,
-        device_memory_bytes=node.device_memory_bytes,
-        state=node.reported,
-        problem=node.problem,
-        notice_ms=node.notice_ms,
-    )

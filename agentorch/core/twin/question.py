@@ -8,6 +8,7 @@ from math import inf
 from typing import NamedTuple
 
 from agentorch.core.decide.actions import perform
+from agentorch.core.demand import demand
 from agentorch.core.guardrails import targets
 from agentorch.core.guardrails.case import Case
 from agentorch.core.guardrails.drafts import read_action
@@ -15,7 +16,7 @@ from agentorch.core.state import State
 from agentorch.core.turn import Turn
 from agentorch.core.twin.chance import Dice
 from agentorch.core.twin.fork import fork, left_out
-from agentorch.core.twin.lives import Arrival, Comers, Lives
+from agentorch.core.twin.lives import LEAST_PAST_MS, Arrival, Comers, Lives
 from agentorch.core.twin.record import Outcome
 from agentorch.core.twin.running import Run
 from agentorch.core.twin.summary import changed, course, edge_of, gain_s, told_apart
@@ -244,6 +245,11 @@ class _Question:
         said = []
         if self.lives.unknown:
             said.append(f"of {self.lives.unknown} jobs nothing is known to tell how long they run: any length is drawn")
+        if (seconds := self.comers.too_few_s) is not None:
+            minutes = max(LEAST_PAST_MS, self.horizon_ms) // limits.MINUTE_MS
+            said.append(f"all work came within {seconds} s: as much is expected once more in {minutes} minutes")
+        if blocked := sum(demand(self.base, self.now_ms).blocked.values()):
+            said.append(f"{blocked} jobs wait for the budgets of their tenants, and are counted as waiting")
         if self.left_out:
             said.append(f"{self.left_out} jobs far back in the queue are left out")
         if self.looked_at < self.come:

@@ -75,7 +75,7 @@ class Run:
         self._follow(turn.events)
 
     def go(self) -> Iterator[int]:
-        """From instant to instant until the horizon; yields the steps so far, also inside an instant: bursts are one."""
+        """From instant to instant until the horizon; yields the steps so far, also inside an instant."""
         yield from self._obey()
         yield from self._pass()
         while self.due and self.due[0][0] <= self.end_ms:

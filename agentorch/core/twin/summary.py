@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from agentorch.core.twin.record import Outcome
 from agentorch.model import limits
-from agentorch.model.twin import Course, Range, Waits
+from agentorch.model.twin import MEASURES, Course, Range, Waits
 
 
 def spread(values: Iterable[float]) -> Range:
@@ -76,20 +76,6 @@ def _middles(series: Sequence[Sequence[float]]) -> list[float]:
 
 def gain_s(idle: Sequence[Outcome], acted: Sequence[Outcome]) -> Range:
     return spread(one.waited_for_s - other.waited_for_s for one, other in zip(idle, acted, strict=True))
-
-
-#: What is compared draw by draw; names are those of `Outcome` and of `model.twin.Course`.
-MEASURES = (
-    "wait_p50_s",
-    "wait_p95_s",
-    "queued",
-    "ended",
-    "misses",
-    "cost_usd_micros",
-    "utilization_percent",
-    "preempted",
-    "lost_s",
-)
 
 
 def changed(idle: Sequence[Outcome], acted: Sequence[Outcome]) -> dict[str, Range]:
