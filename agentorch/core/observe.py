@@ -13,6 +13,7 @@ from itertools import islice
 import msgspec
 
 from agentorch.core import fit
+from agentorch.core.canonical import canonical
 from agentorch.core.demand import Demand, demand, first_pool, fits, standing_workers
 from agentorch.core.facts import Facts
 from agentorch.core.guardrails.protection import SUPERVISOR
@@ -91,7 +92,7 @@ def tenant_facts(state: State, tenant: str, now_ms: int) -> TenantFacts:
 
 def observation_sha256(observation: Observation) -> str:
     """Of its canonical JSON, as hex."""
-    return sha256(msgspec.json.encode(observation, order="deterministic")).hexdigest()
+    return sha256(msgspec.json.encode(canonical(observation), order="deterministic")).hexdigest()
 
 
 def history_point(state: State, observation: Observation) -> HistoryPoint:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
+from agentorch.core.canonical import canonical
 from agentorch.core.decide.proposals import handed_in_again
 from agentorch.core.evolve import evolve
 from agentorch.core.facts import RULES_VERSION
@@ -75,7 +76,7 @@ class _Walk:
         made = handed_in_again(self.state, event)
         if made is None:
             self.not_again += 1
-        elif _encode(made) == _encode(event.proposal):
+        elif _encode(canonical(made)) == _encode(canonical(event.proposal)):
             self.same += 1
         elif self.different_seq is None:
             self.different_seq = seq

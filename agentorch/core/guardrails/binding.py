@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from agentorch.core.canonical import canonical
 from agentorch.core.demand import standing_workers
 from agentorch.core.facts import RULES_VERSION, Facts
 from agentorch.model.proposals import Action, Alert, Cordon, Reroute, Reschedule, Scale, Uncordon
@@ -24,7 +25,7 @@ def fingerprint(facts: Facts, action: Action) -> str:
 
 def proposal_hash(action: Action, fingerprint: str, expires_ms: int) -> str:
     """What a person says yes to, as hex."""
-    return _digest([msgspec.to_builtins(action), fingerprint, RULES_VERSION, expires_ms])
+    return _digest([msgspec.to_builtins(canonical(action)), fingerprint, RULES_VERSION, expires_ms])
 
 
 def _digest(value: Any) -> str:
