@@ -70,7 +70,7 @@ class _Cycle:
         if not report.drafts:
             return {"verdicts": []}
         try:
-            return {"verdicts": msgspec.to_builtins(await self._steps.preview(report.drafts))}
+            return {"verdicts": msgspec.to_builtins(await self._steps.preview(report.drafts, report.brain))}
         except RuntimeStopped:
             raise
         except Exception as error:  # noqa: BLE001 - a broken preview costs the drafts, not the cycle's record

@@ -128,7 +128,7 @@ class Asker:
     async def _answer(self, observation: Observation) -> object:
         if self._call is not None and not self._call.done():
             raise BrainError(f"brain {self.id} still runs its call of an earlier cycle; it was cancelled and goes on")
-        gate = _Gate(self._steps)
+        gate = _Gate(self._steps, self.id)
         context = BrainContext(preview=gate.preview, foresee=gate.foresee, timeout_s=self._timeout_s)
         call = self._call = asyncio.create_task(_decide(self._brain, observation, context), name=f"brain {self.id}")
         call.add_done_callback(_retrieve)
@@ -169,8 +169,9 @@ def _retrieve(call: asyncio.Task[object]) -> None:
 class _Gate:
     """What one call of one brain may ask: bounded, and shut once the brain had its time."""
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Steps, brain: str) -> None:
         self._steps = steps
+        self._brain = brain
         self._previews = BRAIN_PREVIEWS_PER_CYCLE
         self._questions = BRAIN_FORESIGHTS_PER_CYCLE
         self._shut = False
@@ -181,7 +182,7 @@ class _Gate:
         if self._previews <= 0:
             raise Refused("overloaded", f"more than {BRAIN_PREVIEWS_PER_CYCLE} previews in one cycle")
         self._previews -= 1
-        return await self._steps.preview(drafts)
+        return await self._steps.preview(drafts, self._brain)
 
     async def foresee(self, drafts: tuple[Draft, ...]) -> Outlook:
         """Raises as `preview` does."""

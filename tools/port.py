@@ -15,8 +15,8 @@ class ControlPort(Protocol):
     async def observe(self) -> Observation:
         """Begin a cycle: a numbered snapshot, recorded in the ledger before it is returned."""
 
-    async def preview(self, drafts: tuple[Draft, ...]) -> list[Verdict]:
-        """What guardrails would say of these drafts together, now. Records nothing."""
+    async def preview(self, drafts: tuple[Draft, ...], brain: str = "") -> list[Verdict]:
+        """What guardrails would say of these drafts of that brain together, now. Records nothing."""
 
     async def foresee(self, drafts: tuple[Draft, ...]) -> Outlook:
         """What the twin foresees of each draft, against doing nothing, from now on. Records nothing."""

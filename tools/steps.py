@@ -37,9 +37,10 @@ class Steps:
         """Begin a cycle; its observation is in the ledger before it is returned."""
         return await self._port.observe()
 
-    async def preview(self, drafts: Sequence[Draft]) -> list[Verdict]:
-        """What guardrails would say of these drafts together, now. Raises BrainError for drafts that aren't JSON."""
-        return await self._port.preview(checked_drafts(tuple(drafts), BRAIN_PREVIEWS_PER_CYCLE))
+    async def preview(self, drafts: Sequence[Draft], brain: str = "") -> list[Verdict]:
+        """What guardrails would say of these drafts of that brain together, now. Raises BrainError for drafts that
+        aren't JSON."""
+        return await self._port.preview(checked_drafts(tuple(drafts), BRAIN_PREVIEWS_PER_CYCLE), brain)
 
     async def foresee(self, drafts: Sequence[Draft]) -> Outlook:
         """What the twin foresees of each draft. Raises BrainError for drafts that aren't JSON, Refused."""

@@ -6,7 +6,9 @@ import asyncio
 
 import msgspec
 
+from agentorch.core.canonical import canonical
 from agentorch.core.guardrails import preview
+from agentorch.core.guardrails.drafts import read_action
 from agentorch.core.twin import compare
 from agentorch.errors import RuntimeStopped
 from agentorch.model import commands as cmd
@@ -28,9 +30,11 @@ class Foresight:
 
     async def foresee(self, drafts: tuple[Draft, ...]) -> Outlook:
         """What the twin foresees of each draft from now on."""
-        outlook = await self._alone(drafts)
-        for draft, impact in zip(drafts, outlook.impacts, strict=True):
-            self._keep(draft, impact)
+        async with self._one_at_a_time:
+            cycle = self._begin_cycle()
+            outlook = await self._run(drafts)
+        if self._begin_cycle() == cycle:  # else it is of a state that nobody asks about any more
+            self._known |= {_key(draft): impact for draft, impact in zip(drafts, outlook.impacts, strict=True)}
         return outlook
 
     async def impacts(self, report: BrainReport) -> tuple[Impact | None, ...]:
@@ -40,16 +44,16 @@ class Foresight:
         if report.error or not report.drafts:
             return ()
         try:
-            return await self._impacts(report.drafts[: limits.PROPOSALS_PER_CYCLE])
+            return await self._impacts(report.brain, report.drafts[: limits.PROPOSALS_PER_CYCLE])
         except RuntimeStopped:
             raise
         except Exception as error:  # noqa: BLE001 - without an impact a proposal is poorer, and still a proposal
             await self._tell(error)
             return ()
 
-    async def _impacts(self, drafts: tuple[Draft, ...]) -> tuple[Impact | None, ...]:
+    async def _impacts(self, brain: str, drafts: tuple[Draft, ...]) -> tuple[Impact | None, ...]:
         self._begin_cycle()
-        verdicts = preview(self._loop.state, drafts, self._loop.now_ms())
+        verdicts = preview(self._loop.state, drafts, self._loop.now_ms(), brain)
         new = [
             draft
             for draft, verdict in zip(drafts, verdicts, strict=True)
@@ -76,7 +80,8 @@ class Foresight:
             return
         hashes = [(one.id, one.hash) for one in old]
         try:
-            outlook = await self._alone(tuple(Draft(action=one.action) for one in old))
+            async with self._one_at_a_time:
+                outlook = await self._run(tuple(Draft(action=one.action) for one in old))
         except RuntimeStopped:
             raise
         except Exception as error:  # noqa: BLE001 - what is old stays marked as old
@@ -87,10 +92,6 @@ class Foresight:
             for (name, mark), impact in zip(hashes, outlook.impacts, strict=True)
         ]
         await self._loop.ask_all(commands)
-
-    async def _alone(self, drafts: tuple[Draft, ...]) -> Outlook:
-        async with self._one_at_a_time:
-            return await self._run(drafts)
 
     async def _run(self, drafts: tuple[Draft, ...]) -> Outlook:
         loop = self._loop
@@ -108,20 +109,16 @@ class Foresight:
             if loop.failure is not None:
                 raise RuntimeStopped("the runtime has stopped; nothing is foreseen") from loop.failure
 
-    def _begin_cycle(self) -> None:
+    def _begin_cycle(self) -> int:
+        """The present cycle. What was asked in another is forgotten."""
         cycle = self._loop.state.facts.cycle
         if cycle != self._cycle:
             self._cycle = cycle
             self._known.clear()
-
-    def _keep(self, draft: Draft, impact: Impact) -> None:
-        self._begin_cycle()
-        self._known[_key(draft)] = impact
+        return cycle
 
 
 def _key(draft: Draft) -> bytes:
-    """Drafts of the same action are the same to the twin. What is not JSON is no action, and all alike."""
-    try:
-        return msgspec.json.encode(draft.action, order="deterministic")
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return b""
+    """Drafts of the same action are the same to the twin, and so are all that are no action."""
+    action, _ = read_action(draft)
+    return b"" if action is None else msgspec.json.encode(canonical(action))

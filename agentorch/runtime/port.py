@@ -36,8 +36,8 @@ class RuntimePort:
         assert isinstance(observation, Observation)
         return observation
 
-    async def preview(self, drafts: tuple[Draft, ...]) -> list[Verdict]:
-        return preview(self._runtime.loop.state, drafts, self._runtime.now_ms())
+    async def preview(self, drafts: tuple[Draft, ...], brain: str = "") -> list[Verdict]:
+        return preview(self._runtime.loop.state, drafts, self._runtime.now_ms(), brain)
 
     async def foresee(self, drafts: tuple[Draft, ...]) -> Outlook:
         return await self._foresight.foresee(drafts)

@@ -53,14 +53,15 @@ async def ask(brain: Brain, observation: Observation, state: State, now_ms: int,
     """What it wants in this state, or what went wrong. Changes nothing. Never raises because of a brain."""
     if observation.mode is Mode.paused:
         return BrainReport(brain=brain.id, hold="paused: no brain was asked")
-    context = reading(state, now_ms, foresee, brain.timeout_s if isinstance(brain, Bounded) else 0.0)
+    timeout_s = brain.timeout_s if isinstance(brain, Bounded) else 0.0
+    context = reading(brain.id, state, now_ms, foresee, timeout_s)
     try:
         return checked_report(await brain.decide(observation, context), brain.id)
     except Exception as error:  # noqa: BLE001 - whatever a brain raises is a held cycle
         return BrainReport(brain=brain.id, error=describe(error))
 
 
-def reading(state: State, now_ms: int, foresee: Foresee, timeout_s: float) -> BrainContext:
+def reading(brain: str, state: State, now_ms: int, foresee: Foresee, timeout_s: float) -> BrainContext:
     """What a brain may read while it decides, in the measure that a server allows."""
     left = {"previews": BRAIN_PREVIEWS_PER_CYCLE, "questions to the twin": BRAIN_FORESIGHTS_PER_CYCLE}
 
@@ -71,7 +72,7 @@ def reading(state: State, now_ms: int, foresee: Foresee, timeout_s: float) -> Br
 
     async def previewed(drafts: tuple[Draft, ...]) -> list[Verdict]:
         spend("previews")
-        return preview(state, drafts, now_ms)
+        return preview(state, drafts, now_ms, brain)
 
     async def foreseen(drafts: tuple[Draft, ...]) -> Outlook:
         spend("questions to the twin")

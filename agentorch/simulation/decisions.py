@@ -146,11 +146,12 @@ class _Walk:
         observation = as_seen(seen.observation, self.state, self.overrides)
         now_ms = event.at_ms
         report = await ask(self.brain, observation, self.state, now_ms, self.foresee)
-        verdicts = preview(self.state, report.drafts, now_ms)
+        verdicts = preview(self.state, report.drafts, now_ms, report.brain)
         would = stance(report)
         for draft, verdict in zip(report.drafts, verdicts, strict=True):
             would.actions.append(wanted(self.state.facts, draft, verdict))
-        was = _undenied(event.report.drafts, preview(self.state, event.report.drafts, now_ms))
+        was_said = preview(self.state, event.report.drafts, now_ms, event.report.brain)
+        was = _undenied(event.report.drafts, was_said)
         predicted = self.predicted(was, _undenied(report.drafts, verdicts), now_ms)
         cycle = observation.cycle
         self.at[cycle] = len(self.compared.cycles)

@@ -152,7 +152,7 @@ class Supervisor:
 
     def _context(self, driven: Driven) -> BrainContext:
         async def previewed(drafts: tuple[Draft, ...]) -> list[Verdict]:
-            return preview(driven.state, drafts, driven.now_ms)
+            return preview(driven.state, drafts, driven.now_ms, self.brain.id)
 
         async def foreseen(drafts: tuple[Draft, ...]) -> Outlook:
             return self._foresee(driven, drafts)
@@ -166,7 +166,7 @@ class Supervisor:
 
     def _of_drafts(self, driven: Driven, drafts: tuple[Draft, ...]) -> tuple[Impact | None, ...]:
         """What was foreseen of drafts that are handed in, by now at the latest; nothing of what is denied anyway."""
-        verdicts = preview(driven.state, drafts, driven.now_ms)
+        verdicts = preview(driven.state, drafts, driven.now_ms, self.brain.id)
         new = [draft for draft, said in zip(drafts, verdicts, strict=True) if said.ruling is not Ruling.deny]
         new = [draft for draft in new if _key(draft) not in self._impacts]
         if new:

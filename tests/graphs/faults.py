@@ -33,9 +33,9 @@ class FaultyPort:
         await self._pass("observe")
         return await self._port.observe()
 
-    async def preview(self, drafts: tuple[Draft, ...]) -> list[Verdict]:
+    async def preview(self, drafts: tuple[Draft, ...], brain: str = "") -> list[Verdict]:
         await self._pass("preview")
-        return await self._port.preview(drafts)
+        return await self._port.preview(drafts, brain)
 
     async def foresee(self, drafts: tuple[Draft, ...]) -> Outlook:
         await self._pass("foresee")

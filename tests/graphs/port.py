@@ -80,7 +80,7 @@ class MemoryPort:
             cycle=self.record.cycle, seq=self.record.cycle, at_ms=0, mode=self.record.mode, pools=(pool,)
         )
 
-    async def preview(self, drafts: tuple[Draft, ...]) -> list[Verdict]:
+    async def preview(self, drafts: tuple[Draft, ...], brain: str = "") -> list[Verdict]:
         self._check()
         return [self._judge(draft)[1] for draft in drafts]
 

@@ -204,8 +204,11 @@ def is_stale(facts: Facts, proposal: Proposal) -> bool:
 # -- for others
 
 
-def preview(state: State, drafts: tuple[Draft, ...], now_ms: int) -> list[Verdict]:
-    """What would be said of these drafts together, now, had they been handed in. Records nothing."""
+def preview(state: State, drafts: tuple[Draft, ...], now_ms: int, brain: str = "") -> list[Verdict]:
+    """What would be said of these drafts together, now, had that brain handed them in. Records nothing.
+
+    `brain`: "" = nobody's yet, of whom no prediction was ever scored.
+    """
     earlier, judged = earlier_in_cycle(state.facts, state.facts.cycle)
     out: list[Verdict] = []
     for draft in drafts:
@@ -214,7 +217,7 @@ def preview(state: State, drafts: tuple[Draft, ...], now_ms: int) -> list[Verdic
             out.append(malformed(why))
             continue
         asked = sum(1 for said in out if said.ruling is Ruling.ask)
-        verdict = ruling(state, action, now_ms, earlier=earlier, judged=judged + len(out), asked=asked)
+        verdict = ruling(state, action, now_ms, earlier=earlier, judged=judged + len(out), asked=asked, brain=brain)
         if verdict.ruling is not Ruling.deny:
             earlier = (*earlier, action)
         out.append(verdict)
