@@ -16,7 +16,7 @@ from agentorch.model.proposals import BrainReport, Mode, Proposal
 from agentorch.model.twin import Calibration, Watched
 
 #: Raised whenever a guardrail changes what it says. Verdicts carry it; `verify` judges again only its own version.
-RULES_VERSION = 4
+RULES_VERSION = 5
 
 
 class Idempotent(msgspec.Struct, frozen=True, gc=False):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from agentorch.core import fit
 from agentorch.core.guardrails.case import Case, allow, deny, seconds
 from agentorch.core.guardrails.selection import may_go_to
@@ -9,7 +11,7 @@ from agentorch.core.nodes import failed, group_of
 from agentorch.core.reservations import Amount, Kept, describe
 from agentorch.core.stopping import lost_work_ms
 from agentorch.model import limits
-from agentorch.model.fleet import Pool
+from agentorch.model.fleet import Pool, Worker
 from agentorch.model.jobs import TIER_RANK, Attempt, Job, JobState, Tier
 from agentorch.model.proposals import Cordon, Note, Reroute, Reschedule
 
@@ -76,8 +78,8 @@ def residency(case: Case) -> Note | None:
 def reservations(case: Case) -> Note | None:
     """G10: room that is kept for a job, or reserved for a tenant or tier, is not taken away from it."""
     pool = case.pool
-    if isinstance(case.action, Cordon) and case.worker is not None and case.worker.reserved_for:
-        return deny("G10", f"{case.worker.id} is kept for {case.worker.reserved_for}")
+    if isinstance(case.action, Cordon) and case.worker is not None and pool is not None:
+        return _cordoned(case, pool, case.worker)
     if not case.shrinks_by or pool is None:
         return None
     workers = case.workers_of(pool)
@@ -86,6 +88,29 @@ def reservations(case: Case) -> Note | None:
     if kept and free < case.shrinks_by:
         return deny("G10", f"{kept[0].id} is kept for {kept[0].reserved_for}, and only {free} other workers are empty")
     return _reserved(case, pool) if pool.spec.reservations else None
+
+
+def _cordoned(case: Case, pool: Pool, worker: Worker) -> Note | None:
+    """A worker that takes no work any more, or soon none, as others of this cycle, holds nothing that is reserved."""
+    if worker.reserved_for:
+        return deny("G10", f"{worker.id} is kept for {worker.reserved_for}")
+    if not pool.spec.reservations or not fit.takes_work(worker):
+        return None
+    before = {one.worker for one in case.earlier if isinstance(one, Cordon)}
+    now, then = _lacking(case, pool, before), _lacking(case, pool, {*before, worker.id})
+    if all(later <= max(0, sooner) for sooner, later in zip(now, then, strict=True)):
+        return None
+    reserved = ", ".join(describe(one) for one in pool.spec.reservations)
+    return deny("G10", f"{pool.spec.name} reserves {reserved}; without {worker.id} too little of it would be left")
+
+
+def _lacking(case: Case, pool: Pool, without: set[str]) -> tuple[int, int, int]:
+    """Workers, GPUs and cores that reservations leave unused and are not there; below zero what is to spare."""
+    rest = [name for name in pool.workers if name not in without]
+    kept = Kept(case.facts, msgspec.structs.replace(pool, workers=rest))
+    short = kept.short()
+    lack = short.gpus - kept.free.gpus, short.cpu_milli - kept.free.cpu_milli
+    return kept.short_workers() - kept.empty, *lack
 
 
 def _reserved(case: Case, pool: Pool) -> Note | None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agentorch.core.guardrails.work import poison, reservations, residency, tiers
 from agentorch.model import commands as cmd
+from agentorch.model.fleet import Reservation
 from agentorch.model.jobs import Cause, Constraints, RetryOn, RetryPolicy, Tier
 from agentorch.model.proposals import Action, Cordon, Reroute, Reschedule, Ruling, Scale
 from tests.core.guardrails.supervised import Supervised
@@ -230,3 +231,28 @@ def test_g12_a_back_off_is_not_cut_short(later_ms: int) -> None:
     world.end(job, Cause.error, 1)
     action = Reschedule(job=job, change="start_at", start_ms=world.now_ms + later_ms)
     assert (world.said(poison, action) is DENY) is (later_ms < 10_000)
+
+
+def test_g10_a_cordon_leaves_as_much_of_a_reservation_as_shrinking_does() -> None:
+    world = fleet(4, reservations=(Reservation(tenant="mine", workers=2),))
+    world.tenant("mine")
+    cordon = [Cordon(worker=f"cpu-{at}") for at in range(4)]
+    assert world.said(reservations, cordon[0]) is None
+    assert world.said(reservations, cordon[2], cordon[0], cordon[1]) is DENY
+    busy = world.run_some(2)
+    used = [world.job(name).attempts[-1].worker for name in busy]
+    empty = [one for one in cordon if one.worker not in used]
+    assert world.said(reservations, empty[0]) is DENY
+    assert world.said(reservations, Scale(pool="cpu", workers=3)) is DENY
+    assert world.said(reservations, Cordon(worker=used[0])) is None  # others' work: nothing reserved is lost
+    world.run_some(2, tenant="mine")
+    assert world.said(reservations, empty[0]) is DENY  # when its work ends, there is no other worker for it
+    world.ask(cmd.CordonWorker(worker=empty[0].worker, cordoned=True, by="op"))
+    assert world.said(reservations, empty[0]) is None  # it takes nothing new anyway
+
+
+def test_g10_a_cordon_leaves_the_gpus_that_are_reserved() -> None:
+    world = fleet(3, gpus=4, reservations=(Reservation(tier="realtime", gpus=8),))
+    assert world.said(reservations, Cordon(worker="cpu-0")) is None
+    world.run_some(1, gpus=1)
+    assert world.said(reservations, Cordon(worker="cpu-2")) is DENY
