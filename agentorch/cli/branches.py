@@ -38,7 +38,7 @@ class Branches:
         self._found: dict[str, _Branch] = {}
 
     async def __call__(self, request: BranchRequest) -> BranchDocument:
-        """Raises Refused."""
+        """Raises Refused. A failure is told once: whoever asks again has it tried again."""
         arguments = self._arguments(request)
         key = "\0".join(arguments)
         branch = self._found.get(key)
@@ -52,6 +52,8 @@ class Branches:
             self._forget()
         if not branch.task.done() and request.wait_s:
             await asyncio.wait({branch.task}, timeout=request.wait_s)
+        if branch.document.state == "failed" and self._found.get(key) is branch:
+            del self._found[key]
         return branch.document
 
     def _arguments(self, request: BranchRequest) -> list[str]:
@@ -100,6 +102,16 @@ class _Branch:
         self.task = asyncio.create_task(self._run(arguments), name="branch")
 
     async def _run(self, arguments: list[str]) -> None:
+        try:
+            await self._replay(arguments)
+        except Exception as error:  # noqa: BLE001 - whoever asked is told, and the server goes on
+            problem = f"the replay could not be run: {type(error).__name__}: {error}"
+            self._fail(problem[:SAID_MAX])
+
+    def _fail(self, problem: str) -> None:
+        self.document = self.document.model_copy(update={"state": "failed", "problem": problem})
+
+    async def _replay(self, arguments: list[str]) -> None:
         command = [sys.executable, "-m", "agentorch.cli", "replay", *arguments]
         process = await asyncio.create_subprocess_exec(*command, stdin=None, stdout=PIPE, stderr=PIPE)
         try:
@@ -115,7 +127,7 @@ class _Branch:
             replay = ReplayDocument.model_validate_json(body)
             self.document = self.document.model_copy(update={"state": "done", "replay": replay})
         else:
-            self.document = self.document.model_copy(update={"state": "failed", "problem": said[-SAID_MAX:]})
+            self._fail(said[-SAID_MAX:] or f"the replay ended with exit code {code}")
 
     async def _listen(self, process: Process) -> str:
         """Follow its progress; returns everything else that it said."""

@@ -12,6 +12,7 @@ import msgspec
 
 from agentorch.config.fields import GUARDRAILS, POOL, SUPERVISOR, TENANT, Field
 from agentorch.config.settings import _hint
+from agentorch.core.reservations import wrong
 from agentorch.errors import ConfigError
 from agentorch.model.fleet import PoolSpec, TenantSpec
 from agentorch.model.guardrails import GuardrailSettings
@@ -47,7 +48,8 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode | None = None
 
     def pool(self, spec: PoolSpec) -> PoolSpec:
-        """The specification with its overrides. Raises ConfigError when its bounds then contradict each other."""
+        """The specification with its overrides. Raises ConfigError when its bounds then contradict each other, or can't
+        hold what is reserved."""
         found = self.pools.get(spec.name)
         if not found:
             return spec
@@ -59,6 +61,8 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
                 f"--set pools.{spec.name}: min_workers is {changed.min_workers} and max_workers {changed.max_workers}; "
                 "set the other one too"
             )
+        if why := wrong(changed):
+            raise ConfigError(f"--set pools.{spec.name}: {why}")
         workers = min(max(changed.workers, changed.min_workers), changed.max_workers)
         return msgspec.structs.replace(changed, workers=workers)
 
