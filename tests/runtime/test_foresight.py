@@ -88,6 +88,28 @@ def test_the_loop_goes_on_while_the_twin_runs_and_does_not_change_its_answer() -
     asyncio.run(scenario())
 
 
+def test_an_answer_that_comes_in_the_next_cycle_is_not_that_cycles() -> None:
+    async def scenario() -> None:
+        async with Stage().runtime() as runtime:
+            await crowd(runtime, 30)
+            port = RuntimePort(runtime)
+            await port.observe()
+            asked = asyncio.create_task(port.foresee((GROW,)))
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not asked.done()
+            await crowd(runtime, 5)
+            cycle = (await port.observe()).cycle
+            assert not asked.done()
+            late = await asked
+            (proposal,) = await port.hand_in(cycle, report(GROW))
+            assert proposal.impact is not None
+            assert proposal.impact != late.impacts[0]
+            assert proposal.impact == (await port.foresee((GROW,))).impacts[0]
+
+    asyncio.run(scenario())
+
+
 def test_a_twin_that_fails_keeps_no_proposal_from_being_made(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*given: Any, **options: Any) -> Any:
         raise ZeroDivisionError("a defect")

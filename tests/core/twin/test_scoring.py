@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
 
+from agentorch.core.guardrails import preview
 from agentorch.core.guardrails.judge import rejudge
+from agentorch.core.policy.brain import BRAIN_ID, RuleBrain
 from agentorch.core.twin import foresee
 from agentorch.model import commands as cmd
 from agentorch.model import events as ev
 from agentorch.model import limits
+from agentorch.model.brain import BrainContext
 from agentorch.model.jobs import Cause
-from agentorch.model.proposals import AnswerKind, BrainReport, Draft, Mode, Proposal, Ruling
-from agentorch.model.twin import Calibration, Impact, Range
+from agentorch.model.proposals import AnswerKind, BrainReport, Draft, Mode, Proposal, Ruling, Verdict
+from agentorch.model.twin import EDITED, Calibration, Impact, Outlook, Range
 from tests.core.guardrails.supervised import Supervised
 from tests.core.twin.town import scale
 from tests.core.world import refold
@@ -177,6 +181,58 @@ def test_a_verdict_with_that_note_is_judged_the_same_again() -> None:
     state = refold(world.events[: world.events.index(judged)])
     state.facts.calibration["b\0scale"] = Calibration(limits.CALIBRATION_LEAST, 1)
     assert rejudge(state, judged) == proposal.verdict
+
+
+def test_a_preview_asks_as_handing_in_does() -> None:
+    world = Scored()
+    world.facts.calibration["b\0scale"] = Calibration(limits.CALIBRATION_LEAST, 1)
+    draft = (Draft(action=scale(4)),)
+    assert [one.ruling for one in preview(world.state, draft, world.now_ms)] == [Ruling.allow]
+    previewed = preview(world.state, draft, world.now_ms, "b")
+    assert previewed == [world.propose(scale(4)).verdict]
+    assert previewed[0].notes[-1].rule == "calibration"
+
+
+def test_the_rule_brain_hears_how_its_predictions_came_out() -> None:
+    said = []
+    for inside in (limits.CALIBRATION_LEAST, 0):
+        world = Scored()
+        for _ in range(20):
+            world.submit(max_duration_ms=600_000)
+        world.facts.calibration[f"{BRAIN_ID}\0scale"] = Calibration(limits.CALIBRATION_LEAST, inside)
+        world.now_ms += 600_000
+        report = asyncio.run(decided(world))
+        said.append(" ".join([report.hold, *(text for draft in report.drafts for text in draft.evidence)]))
+    assert "for past errors" not in said[0]
+    assert "gains count 25 % for past errors" in said[1]
+    assert "counted half: a person must be asked" in said[1]
+
+
+async def decided(world: Scored) -> BrainReport:
+    """What it says of what is observed now, with the very guardrails and twin."""
+
+    async def previewed(drafts: tuple[Draft, ...]) -> list[Verdict]:
+        return preview(world.state, drafts, world.now_ms, BRAIN_ID)
+
+    async def foreseen(drafts: tuple[Draft, ...]) -> Outlook:
+        return foresee(world.state, drafts, world.now_ms)
+
+    context = BrainContext(preview=previewed, foresee=foreseen, timeout_s=1.0)
+    return await RuleBrain().decide(world.observe(), context)
+
+
+def test_an_edited_action_has_the_numbers_of_another_and_that_is_said() -> None:
+    world = Scored()
+    world.ask(cmd.SetMode(mode=Mode.approve, by="op"))
+    proposal = world.foreseen(scale(4))
+    assert proposal.impact is not None
+    assert proposal.impact.text == ""
+    edited = world.answer(proposal, "edit", edits={"workers": 3})
+    assert edited.impact == proposal.impact.marked(EDITED)
+    assert edited.impact.text == EDITED
+    world.carry_out(edited)
+    assert world.facts.watched == {}
+    world.assert_sound()
 
 
 def test_a_good_or_a_new_brain_need_not_ask() -> None:
