@@ -6,17 +6,16 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from agentorch.core import fairshare, fit, reservations
-from agentorch.core.claims import debt_waiting, ripe_ms, undisturbed_ms
+from agentorch.core.claims import debt_waiting, rank_at_start, rank_waiting, ripe_ms, undisturbed_ms
 from agentorch.core.facts import Facts
 from agentorch.core.forecast.durations import Expectation, expect
 from agentorch.core.forecast.memory import carried_ms, kinds, ran_ms
 from agentorch.core.placement import pool_obstacle
 from agentorch.core.queue import Line, order_key
-from agentorch.core.schedule import PATIENCE_MS
 from agentorch.core.state import State
 from agentorch.model import limits
 from agentorch.model.fleet import Worker
-from agentorch.model.jobs import ON_WORKER, TIER_RANK, Job, Reason, Tier
+from agentorch.model.jobs import ON_WORKER, Job, Reason
 
 #: Obstacles that may pass while the job waits: the pool counts.
 PASSING = frozenset({Reason.power})
@@ -81,7 +80,9 @@ class Ahead:
         self.lines = [self.waiting(line) for line in lines]
         own = state.queue.line_of(job)
         if own is None:
-            self.lines.append(Waiting(job, iter((self.following(job),)), self.rank(job), self.seats(job)))
+            self.lines.append(
+                Waiting(job, iter((self.following(job),)), rank_waiting(job, self.now_ms), self.seats(job))
+            )
         self.needs = [(line.need.cpu_milli, line.need.gpus) for line in self.lines]
         parts = [(line.need.cpu_milli, line.need.memory_bytes, line.need.gpus) for line in self.lines]
         least = tuple(min(sizes) for sizes in zip(*parts, strict=True))
@@ -97,16 +98,10 @@ class Ahead:
     def waiting(self, line: Line) -> Waiting:
         first = self.facts.jobs[line.heap[0][2]]
         jobs = (self.following(self.facts.jobs[name]) for name in line.in_order())
-        return Waiting(first, jobs, self.rank(first), self.seats(first))
+        return Waiting(first, jobs, rank_waiting(first, self.now_ms), self.seats(first))
 
     def following(self, job: Job) -> Next:
         return Next(job, order_key(job), self.expectation(job))
-
-    def rank(self, job: Job) -> int:
-        own = TIER_RANK[job.spec.tier]
-        patience_ms = PATIENCE_MS.get(own)
-        late = patience_ms is not None and job.queued_ms + patience_ms <= self.now_ms
-        return TIER_RANK[Tier.standard] if late else own
 
     def seats(self, job: Job) -> list[int]:
         """Workers of the pools that may take the job, the cheapest pool's first."""
@@ -154,7 +149,7 @@ class Ahead:
         """
         soonest_ms = self.now_ms + limits.BLAST_WINDOW_MS
         own, mine = self.job, fairshare.share(self.facts.tenants[self.job.tenant])
-        least, tier = TIER_RANK[own.spec.tier], TIER_RANK[job.spec.tier]
+        least, tier = rank_waiting(own, self.now_ms), rank_at_start(job)
         if job.id not in self.yielding or tier < least or not self.facts.pools[job.attempts[-1].pool].spec.preempts:
             return None
         calm_ms = job.attempts[-1].ordered_ms + max(undisturbed_ms(job), self.facts.settings.preempt_min_run_ms)

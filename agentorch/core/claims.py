@@ -11,10 +11,30 @@ from __future__ import annotations
 
 from agentorch.core.forecast.memory import carried_ms
 from agentorch.model import limits
-from agentorch.model.jobs import Job
+from agentorch.model.jobs import TIER_RANK, Job, Tier
+
+#: After waiting this long in all, work of a lower tier competes as standard work, so that no tier starves another.
+PATIENCE_MS: dict[int, int] = {
+    TIER_RANK[Tier.flex]: 30 * limits.MINUTE_MS,
+    TIER_RANK[Tier.batch]: 4 * limits.HOUR_MS,
+}
 
 #: Nobody owes less: everything that ran no longer than the quantum counts alike.
 LEAST_DEBT_MS = limits.DEBT_FACTOR * limits.QUANTUM_MS
+
+
+def rank_waiting(job: Job, now_ms: int) -> int:
+    """The rank of the tier in which a job that waits competes: the standard one's if it has lost its patience."""
+    rank = TIER_RANK[job.spec.tier]
+    patience_ms = PATIENCE_MS.get(rank)
+    if patience_ms is not None and now_ms - job.submitted_ms - job.ran_before_ms >= patience_ms:
+        return TIER_RANK[Tier.standard]
+    return rank
+
+
+def rank_at_start(job: Job) -> int:
+    """The rank of the tier in which a job that runs was started: it keeps it, or it would be stopped at once."""
+    return rank_waiting(job, job.attempts[-1].ordered_ms)
 
 
 def came_ms(job: Job) -> int:

@@ -2,115 +2,249 @@
 
 Only work with a checkpoint gives way, never realtime work, work that is not preemptible or has a deadline, and none
 before its minimum run time (G8) or `claims.undisturbed_ms`. It gives way to work of a more urgent tier; in its own tier
-to work with at most half its debt, of the same tenant or of one whose fair share is less used. Those who owe most go
-first, no more of them than make room, and of one pool at most the blast radius (G6) within its window. The room is kept
-for whom it was made.
+to work with at most half its debt, of the same tenant or of one that used more of late. Work that lost its patience is
+of the standard tier, also while it runs. Those who owe most go first, no more of them than make room, and of one pool at
+most the blast radius (G6) within its window. The room is kept for whom it was made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 from agentorch.core import fairshare, fit, gangs
-from agentorch.core.claims import debt_waiting, rank_owing, undisturbed_ms
+from agentorch.core.claims import LEAST_DEBT_MS, debt_waiting, rank_owing, rank_waiting
 from agentorch.core.facts import Facts
-from agentorch.core.lending import SCHEDULER
-from agentorch.core.placement import pool_obstacle
-from agentorch.core.reservations import Kept
+from agentorch.core.placement import Search, passing_obstacle
+from agentorch.core.reservations import Door
+from agentorch.core.state import State
 from agentorch.core.stopping import may_stop
 from agentorch.core.turn import Turn
 from agentorch.model import limits
 from agentorch.model.events import JobStopping, WorkerReserved
 from agentorch.model.fleet import Pool, Worker
-from agentorch.model.jobs import TIER_RANK, Cause, Job, JobState
+from agentorch.model.jobs import Cause, Job, JobState, Resources
 
+#: Who ordered a stop, where nobody did.
+SCHEDULER = "scheduler"
 #: Free cores in thousandths, bytes of memory and GPUs.
 Room = tuple[int, int, int]
 
 
-def displace(turn: Turn, job: Job) -> bool:
-    """Stop what may give way to a job for which there is no room, in the first of its pools where that suffices.
+class Victim(NamedTuple):
+    """Who may give way. `rank` says what it owes (`claims.running_rank`); None = it is of a less urgent tier."""
 
-    Returns whether room is being made for it, now or by stops under way.
-    """
-    facts = turn.facts
-    if facts.health_halt:  # G11
+    rank: int | None
+    job: Job
+
+
+class Displacing:
+    """Of one scheduling pass: what it may still stop, and what it has looked at already."""
+
+    def __init__(self, turn: Turn, search: Search) -> None:
+        self.turn = turn
+        self.search = search
+        self.looked = 0
+        self.allowed: dict[str, int] = {}
+        self.yielders: dict[tuple[str, int], _Yielders | None] = {}
+
+    def make_room(self, job: Job, pools: Sequence[Pool]) -> bool:
+        """Stop what may give way to a job for which there is no room, in the first of its pools where that suffices.
+
+        Returns whether room is being made for it, now or by stops under way.
+        """
+        facts = self.turn.facts
+        if facts.health_halt:  # G11
+            return False
+        kept = facts.reserved.get(job.id, ())
+        for pool in pools:
+            if kept:
+                mine = pool.spec.name == facts.workers[kept[0]].pool
+            else:
+                mine = self.looked < limits.DISPLACE_PER_PASS and bool(self._useful(job, pool, kept))
+            may = mine and pool.spec.preempts and passing_obstacle(facts, job, pool) is None
+            if may and self._clear(job, pool, kept):
+                return True
         return False
-    least_rank = rank_owing(limits.DISPLACE_FACTOR * debt_waiting(job, turn.now_ms), turn.now_ms)
-    tier = TIER_RANK[job.spec.tier]
-    kept = facts.reserved.get(job.id, ())
-    for name in fit.candidate_pools(facts, job):
-        pool = facts.pools[name]
-        if not pool.spec.preempts or (kept and facts.workers[kept[0]].pool != name):
-            continue
-        if not turn.state.yielding.any(name, tier, least_rank) or pool_obstacle(facts, job, pool) is not None:
-            continue
-        clearing = _Clearing(turn, job, pool, kept)
-        if clearing.is_enough() or clearing.clear(_victims(turn, job, name, least_rank)):
+
+    def _useful(self, job: Job, pool: Pool, kept: Sequence[str]) -> list[Victim]:
+        """Who may give way to the job or another like it."""
+        key = pool.spec.name, rank_waiting(job, self.turn.now_ms)
+        if key not in self.yielders:
+            some = pool.spec.preempts and self.left(pool) > 0
+            self.yielders[key] = _Yielders(self.turn, *key) if some else None
+        yielders = self.yielders[key]
+        if yielders is None:
+            return []
+        return yielders.victims if kept else yielders.useful_to(job)
+
+    def left(self, pool: Pool) -> int:
+        """How many more attempts of the pool may be stopped now."""
+        name = pool.spec.name
+        if name not in self.allowed:
+            self.allowed[name] = allowance(self.turn.state, pool, self.turn.now_ms)
+        return self.allowed[name]
+
+    def _clear(self, job: Job, pool: Pool, kept: Sequence[str]) -> bool:
+        self.looked += 1
+        clearing = _Clearing(self.turn, self.search, job, pool, kept)
+        if clearing.is_enough():
             return True
-    return False
+        left = self.left(pool)
+        if left <= 0:
+            return False
+        stopped = clearing.clear(self._victims(job, pool, kept), left)
+        self.allowed[pool.spec.name] = left - stopped
+        return stopped > 0
+
+    def _victims(self, job: Job, pool: Pool, kept: Sequence[str]) -> Iterator[Job]:
+        """Who may give way to the job, in the order in which they do."""
+        tenants, now_ms = self.turn.facts.tenants, self.turn.now_ms
+        own = fairshare.share(tenants[job.tenant])
+        least_rank = rank_owing(limits.DISPLACE_FACTOR * debt_waiting(job, now_ms), now_ms)
+        for rank, other in self._useful(job, pool, kept):
+            if rank is not None:
+                if rank < least_rank:
+                    return
+                if other.tenant != job.tenant and fairshare.share(tenants[other.tenant]) <= own:
+                    continue
+            if other.state is JobState.running:  # else it has been stopped since
+                yield other
 
 
-def _victims(turn: Turn, job: Job, pool: str, least_rank: int) -> Iterator[Job]:
-    """Who may give way to the job, in the order in which they do."""
-    facts, tier = turn.facts, TIER_RANK[job.spec.tier]
-    for name in turn.state.yielding.lower(pool, tier):
-        if _may_go(facts, facts.jobs[name], turn.now_ms):
-            yield facts.jobs[name]
-    own = fairshare.share(facts.tenants[job.tenant])
-    for name in turn.state.yielding.owing(pool, tier, least_rank):
-        other = facts.jobs[name]
-        if other.tenant != job.tenant and fairshare.share(facts.tenants[other.tenant]) <= own:
-            continue
-        if _may_go(facts, other, turn.now_ms):
-            yield other
+class _Yielders:
+    """Who may give way to work of a tier in a pool, whoever it is of, and the room on their workers without them.
+
+    What starts or is kept later in the same pass makes it less, so that what would not suffice once does not later.
+    """
+
+    def __init__(self, turn: Turn, pool: str, tier: int) -> None:
+        self.facts: Facts = turn.facts
+        self.victims = list(_may_go(turn, pool, tier))
+        self.useful: dict[Resources, list[Victim]] = {}
+        self.rooms: dict[str, Room] = {}  # on workers where none is kept
+        workers = self.facts.workers
+        for _, job in self.victims:
+            attempt = job.attempts[-1]
+            for member in attempt.members:
+                name = member.worker
+                if not workers[name].reserved_for:
+                    before = self.rooms.get(name) or soon_free(self.facts, workers[name])
+                    self.rooms[name] = _more(before, attempt.resources, 1)
+
+    def useful_to(self, job: Job) -> list[Victim]:
+        """Those on a worker where there would be room if all gave way; for a gang all."""
+        need = job.resources
+        if job.spec.gang > 1:
+            return self.victims
+        if need not in self.useful:
+            enough = {name for name, room in self.rooms.items() if fit.times(*room, need)}
+            self.useful[need] = [
+                one for one in self.victims if any(member.worker in enough for member in one.job.attempts[-1].members)
+            ]
+        return self.useful[need]
 
 
-def _may_go(facts: Facts, job: Job, now_ms: int) -> bool:
-    return now_ms - job.attempts[-1].ordered_ms >= undisturbed_ms(job) and may_stop(facts, job, now_ms)
+def _may_go(turn: Turn, pool: str, tier: int) -> Iterator[Victim]:
+    """A bounded number of the work that may give way to work of this tier that has hardly run, in order."""
+    facts, now_ms = turn.facts, turn.now_ms
+    least_rank = rank_owing(limits.DISPLACE_FACTOR * LEAST_DEBT_MS, now_ms)
+    for rank, name in islice(turn.state.yielding.entries(pool, tier), limits.DISPLACE_LOOKS):
+        if rank is not None and rank < least_rank:
+            return
+        job = facts.jobs[name]
+        if may_stop(facts, job, now_ms):
+            yield Victim(rank, job)
 
 
-def allowance(facts: Facts, pool: Pool, now_ms: int) -> int:
-    """How many more attempts of the pool the scheduler may stop now (G6)."""
-    running = len({name for worker in pool.workers for name in facts.workers[worker].running})
-    most = max(1, running * facts.settings.blast_radius_percent // 100)
-    return most - sum(1 for at_ms in pool.gave_way_ms if at_ms > now_ms - limits.BLAST_WINDOW_MS)
+def allowance(state: State, pool: Pool, now_ms: int) -> int:
+    """How many more attempts of the pool the scheduler may stop now, beside those that supervisors stop (G6)."""
+    facts, since_ms = state.facts, now_ms - limits.BLAST_WINDOW_MS
+    most = max(1, state.yielding.busy[pool.spec.name] * facts.settings.blast_radius_percent // 100)
+    ordered = sum(
+        count
+        for one in facts.acted
+        if one.disruption == "preemption" and one.at_ms > since_ms
+        for name, count in one.disturbs
+        if name == pool.spec.name
+    )
+    return most - ordered - gave_way(pool, now_ms)
+
+
+def gave_way(pool: Pool, now_ms: int) -> int:
+    """How many attempts of the pool were stopped for other work within the window of G6."""
+    return sum(1 for at_ms in pool.gave_way_ms if at_ms > now_ms - limits.BLAST_WINDOW_MS)
+
+
+def give_way(turn: Turn, victim: Job, job: Job) -> None:
+    """Stop the victim to make room for the job."""
+    turn.emit(
+        JobStopping(
+            at_ms=turn.now_ms,
+            job=victim.id,
+            attempt=victim.attempts_made,
+            cause=Cause.preempted,
+            grace_ms=victim.spec.grace_ms,
+            by=SCHEDULER,
+            room_for=job.id,
+        )
+    )
+
+
+def release(turn: Turn, job: Job) -> None:
+    """Keep no room for the job any more."""
+    for name in tuple(turn.facts.reserved.get(job.id, ())):
+        turn.emit(WorkerReserved(at_ms=turn.now_ms, worker=name, job=""))
+
+
+def soon_free(facts: Facts, worker: Worker) -> Room:
+    """What is free on the worker once those that are being stopped have gone."""
+    room = worker.free_cpu_milli, worker.free_memory_bytes, len(worker.free_devices)
+    for name in worker.running:
+        job = facts.jobs[name]
+        if job.state is JobState.stopping:
+            room = _more(room, job.attempts[-1].resources, job.attempts[-1].ranks_on(worker.id))
+    return room
+
+
+def _more(room: Room, held: Resources, times: int) -> Room:
+    cpu, memory, gpus = room
+    return cpu + times * held.cpu_milli, memory + times * held.memory_bytes, gpus + times * held.gpus
 
 
 class _Clearing:
     """The room that there will be for the job on workers of a pool, as one after the other gives way.
 
-    If room is kept for it already, that is where it is made.
+    If room is kept for it already, that is where it is made. Else workers are looked at when somebody there may go; for
+    a gang also those that have room, or will have some soon.
     """
 
-    def __init__(self, turn: Turn, job: Job, pool: Pool, kept: tuple[str, ...] | list[str]) -> None:
+    def __init__(self, turn: Turn, search: Search, job: Job, pool: Pool, kept: Sequence[str]) -> None:
         self.turn = turn
         self.job = job
-        self.pool = pool
         self.kept = kept
-        workers = [turn.facts.workers[name] for name in kept or pool.workers]
-        able = [one for one in workers if self._is_open(one)]
-        if pool.spec.reservations:
-            able = Kept(turn.facts, pool).open_to(job, able)
-        self.open = {worker.id: worker for worker in able}
+        self.door = Door(search.reckoned.kept(pool), job) if pool.spec.reservations else None
+        self.open: dict[str, bool] = {}
         self.soon: dict[str, Room] = {}
         self.ranks: dict[str, int] = {}
         self.total = 0
-        if job.spec.gang > 1 or kept:  # else there is no worker with room for one rank: the search has just said so
-            for name in self.open:
+        if kept or job.spec.gang > 1:  # else there is no worker with room for one rank: the search has just said so
+            for name in kept or self._roomy(search, pool):
                 self._look(name)
 
-    def _is_open(self, worker: Worker) -> bool:
-        kept_for = worker.reserved_for
-        return (
-            kept_for in ("", self.job.id) and fit.takes_work(worker) and fit.could_fit(worker.shape, self.job.resources)
-        )
+    def _roomy(self, search: Search, pool: Pool) -> Iterator[str]:
+        yield from search.rooms.widest(pool.spec.name, self.job.resources)
+        for name in self.turn.state.yielding.leaving:
+            attempt = self.turn.facts.jobs[name].attempts[-1]
+            if attempt.pool == pool.spec.name:
+                yield from (member.worker for member in attempt.members)
 
     def is_enough(self) -> bool:
         return self.total >= self.job.spec.gang
 
-    def clear(self, victims: Iterator[Job]) -> bool:
-        """Stop as few as suffice, or as many of them as may be stopped at once; returns whether any or all do."""
+    def clear(self, victims: Iterator[Job], allowed: int) -> int:
+        """Stop as few as suffice, or as many of them as are allowed now; returns how many, 0 if all do not suffice."""
         chosen: list[Job] = []
         for victim in victims:
             if self._free(victim, 1):
@@ -118,10 +252,7 @@ class _Clearing:
                 if self.is_enough():
                     break
         else:
-            return False
-        allowed = allowance(self.turn.facts, self.pool, self.turn.now_ms)
-        if allowed <= 0:
-            return False
+            return 0
         for victim in reversed(chosen[:-1]):  # those that owe least are spared first
             self._free(victim, -1)
             if self.is_enough():
@@ -130,35 +261,33 @@ class _Clearing:
                 self._free(victim, 1)
         self._keep()
         for victim in chosen[:allowed]:
-            self._stop(victim)
-        return True
+            give_way(self.turn, victim, self.job)
+        return len(chosen[:allowed])
 
     def _free(self, victim: Job, sign: int) -> bool:
         """Count what it holds on open workers as free, or no longer; returns whether it holds anything there."""
         held = victim.attempts[-1].resources
         found = False
         for member in victim.attempts[-1].members:
-            if member.worker in self.open:
+            if (not self.kept or member.worker in self.kept) and self._look(member.worker):
                 found = True
-                self._look(member.worker)
-                cpu, memory, gpus = self.soon[member.worker]
-                more = cpu + sign * held.cpu_milli, memory + sign * held.memory_bytes, gpus + sign * held.gpus
-                self._set(member.worker, more)
+                self._set(member.worker, _more(self.soon[member.worker], held, sign))
         return found
 
-    def _look(self, name: str) -> None:
-        """What is free on the worker once those that are being stopped have gone."""
-        if name in self.soon:
-            return
-        worker = self.open[name]
-        cpu, memory, gpus = worker.free_cpu_milli, worker.free_memory_bytes, len(worker.free_devices)
-        for other in worker.running:
-            job = self.turn.facts.jobs[other]
-            if job.state is JobState.stopping:
-                held, ranks = job.attempts[-1].resources, job.attempts[-1].ranks_on(name)
-                cpu, memory = cpu + ranks * held.cpu_milli, memory + ranks * held.memory_bytes
-                gpus += ranks * held.gpus
-        self._set(name, (cpu, memory, gpus))
+    def _look(self, name: str) -> bool:
+        """Whether the job may use the worker; if so, its room counts from here on."""
+        known = self.open.get(name)
+        if known is None:
+            worker = self.turn.facts.workers[name]
+            known = self.open[name] = self._is_open(worker)
+            if known:
+                self._set(name, soon_free(self.turn.facts, worker))
+        return known
+
+    def _is_open(self, worker: Worker) -> bool:
+        if worker.reserved_for not in ("", self.job.id) or not fit.takes_work(worker):
+            return False
+        return fit.could_fit(worker.shape, self.job.resources) and (self.door is None or self.door.admits(worker))
 
     def _set(self, name: str, room: Room) -> None:
         self.soon[name] = room
@@ -167,24 +296,10 @@ class _Clearing:
         self.ranks[name] = ranks
 
     def _keep(self) -> None:
-        facts = self.turn.facts
-        if self.kept and sum(facts.workers[name].reserved_ranks for name in self.kept) >= self.job.spec.gang:
+        if self.kept:
             return
-        for name in tuple(self.kept):
-            self.turn.emit(WorkerReserved(at_ms=self.turn.now_ms, worker=name, job=""))
-        seats = [(self.open[name], ranks) for name, ranks in self.ranks.items() if ranks]
+        workers = self.turn.facts.workers
+        seats = [(workers[name], ranks) for name, ranks in self.ranks.items() if ranks]
+        seats.sort(key=lambda seat: seat[0].number)  # ties go to the oldest
         for worker, ranks in gangs.pack(seats, self.job.spec.gang):
             self.turn.emit(WorkerReserved(at_ms=self.turn.now_ms, worker=worker.id, job=self.job.id, ranks=ranks))
-
-    def _stop(self, victim: Job) -> None:
-        self.turn.emit(
-            JobStopping(
-                at_ms=self.turn.now_ms,
-                job=victim.id,
-                attempt=victim.attempts_made,
-                cause=Cause.preempted,
-                grace_ms=victim.spec.grace_ms,
-                by=SCHEDULER,
-                room_for=self.job.id,
-            )
-        )

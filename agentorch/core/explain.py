@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from agentorch.core import fairshare, fit, gangs, reservations
+from agentorch.core.claims import rank_waiting
 from agentorch.core.facts import Facts
 from agentorch.core.health import out_of_health
 from agentorch.core.nodes import shortage
@@ -14,7 +15,7 @@ from agentorch.core.queue import order_key
 from agentorch.core.reservations import Kept
 from agentorch.core.state import State
 from agentorch.model.fleet import Pool, Worker
-from agentorch.model.jobs import TIER_RANK, WAITING, Job, JobState, Reason
+from agentorch.model.jobs import WAITING, Job, JobState, Reason
 
 #: Jobs looked at for a position; beyond it the position is unknown rather than slow.
 POSITION_SCAN = 100_000
@@ -134,4 +135,4 @@ def position(state: State, job: Job) -> int | None:
 
 def _rank(facts: Facts, job: Job) -> tuple[int, float, str, int, int]:
     tenant = facts.tenants[job.tenant]
-    return (TIER_RANK[job.spec.tier], fairshare.share(tenant), job.tenant, order_key(job), job.number)
+    return (rank_waiting(job, facts.at_ms), fairshare.share(tenant), job.tenant, order_key(job), job.number)

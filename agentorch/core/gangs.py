@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from agentorch.core import fit, reservations
 from agentorch.core.facts import Facts
-from agentorch.core.predicates import Starts, kept_for_other
+from agentorch.core.predicates import Reckoned, kept_for_other
 from agentorch.model import limits
 from agentorch.model.fleet import Pool, Worker
 from agentorch.model.jobs import Attempt, Job, Place, Reason
@@ -30,7 +30,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def workers_in(
-    facts: Facts, job: Job, workers: Iterable[Worker], now_ms: int, starts: Starts
+    facts: Facts, job: Job, workers: Iterable[Worker], now_ms: int, reckoned: Reckoned
 ) -> tuple[Worker, ...] | Reason:
     """One of these workers for each rank, or why there are none: no capacity, or room kept.
 
@@ -42,7 +42,7 @@ def workers_in(
     seats: Seats = []
     for worker in workers:
         ranks = min(gang, fit.rooms(worker, job.resources))
-        if worker.reserved_for and kept_for_other(facts, job, worker, now_ms, starts):
+        if worker.reserved_for and kept_for_other(facts, job, worker, now_ms, reckoned):
             kept += ranks
             continue
         seats.append((worker, ranks))

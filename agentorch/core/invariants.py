@@ -9,6 +9,7 @@ from agentorch.core.facts import Facts
 from agentorch.core.nodes import room_on
 from agentorch.core.rooms import Rooms
 from agentorch.core.state import State, homes, paying
+from agentorch.core.yielding import Yielding
 from agentorch.model import limits
 from agentorch.model.fleet import NodeState, Worker, WorkerState
 from agentorch.model.jobs import FINISHED, ON_WORKER, JobState
@@ -117,6 +118,7 @@ def _indexes(state: State) -> list[str]:
         ("rooms", state.rooms == Rooms(facts.workers.values())),
         ("homes", state.homes == homes(facts)),
         ("paying", list(state.paying) == list(paying(facts))),
+        ("yielding", state.yielding == Yielding(facts) and state.yielding.is_sound()),
     )
     return [f"the index {name} is not what the facts make of it" for name, holds in checks if not holds]
 

@@ -15,20 +15,19 @@ from itertools import islice
 
 from agentorch.core import fit, reservations
 from agentorch.core.borrowing import may_borrow
+from agentorch.core.displace import give_way, release
 from agentorch.core.facts import Facts
 from agentorch.core.placement import Search, job_obstacle, pool_obstacle, room_obstacle
 from agentorch.core.queue import Line
 from agentorch.core.reservations import Kept
 from agentorch.core.stopping import lost_work_ms, may_stop
 from agentorch.core.turn import Turn
-from agentorch.model.events import JobStopping, WorkerReserved
+from agentorch.model.events import WorkerReserved
 from agentorch.model.fleet import Pool, PoolSpec, Worker
-from agentorch.model.jobs import Cause, Job, JobState, Reason, Resources
+from agentorch.model.jobs import Job, JobState, Reason, Resources
 
 #: Owners of one line for which borrowers are stopped in one pass.
 OWNERS_AT_ONCE = 16
-#: Who ordered a stop, where nobody did.
-SCHEDULER = "scheduler"
 
 Start = Callable[[Turn, Job, tuple[Worker, ...]], None]
 
@@ -222,25 +221,14 @@ class _Room:
 
     def _keep(self, job: Job, seats: Sequence[str]) -> None:
         """Nobody else takes the room that is made."""
-        for name in tuple(self.turn.facts.reserved.get(job.id, ())):
-            self.turn.emit(WorkerReserved(at_ms=self.turn.now_ms, worker=name, job=""))
+        release(self.turn, job)
         for name, ranks in Counter(seats).items():
             self.turn.emit(WorkerReserved(at_ms=self.turn.now_ms, worker=name, job=job.id, ranks=ranks))
 
     def _stop(self, job: Job, owner: Job) -> None:
         self.victims.remove(job)
         self._change(self.soon, _holdings(job))
-        self.turn.emit(
-            JobStopping(
-                at_ms=self.turn.now_ms,
-                job=job.id,
-                attempt=job.attempts_made,
-                cause=Cause.preempted,
-                grace_ms=job.spec.grace_ms,
-                by=SCHEDULER,
-                room_for=owner.id,
-            )
-        )
+        give_way(self.turn, job, owner)
 
     @staticmethod
     def _change(free: dict[str, tuple[int, int, int]], parts: Sequence[tuple[str, Resources, int]]) -> None:

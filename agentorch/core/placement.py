@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from agentorch.core import fit, gangs
 from agentorch.core.facts import Facts
-from agentorch.core.predicates import JOB_PREDICATES, POOL_PREDICATES, Starts, kept_for_other
-from agentorch.core.reservations import Kept
+from agentorch.core.predicates import JOB_PREDICATES, POOL_PREDICATES, Reckoned, kept_for_other
+from agentorch.core.queue import Line
 from agentorch.core.rooms import Rooms
 from agentorch.model.fleet import Pool, Worker
 from agentorch.model.jobs import Job, Reason, Resources
@@ -48,6 +48,13 @@ def pool_obstacle(facts: Facts, job: Job, pool: Pool) -> Reason | None:
     return _first_obstacle(_POOL_CHECKS, facts, job, pool)
 
 
+def passing_obstacle(facts: Facts, job: Job, pool: Pool) -> Reason | None:
+    """As `pool_obstacle`, of a pool where the others are known to hold: those that may change at any time."""
+    if pool.spec.price_usd_micros_per_hour == 0 and pool.spec.power_cap_watts is None:
+        return None
+    return _first_obstacle(_CHANGING_CHECKS, facts, job, pool)
+
+
 def room_obstacle(facts: Facts, job: Job, pool: Pool) -> Reason | None:
     """As `pool_obstacle`, whether the job's constraints allow the pool or not."""
     return _first_obstacle(_ROOM_CHECKS, facts, job, pool)
@@ -63,19 +70,19 @@ def _first_obstacle(checks: _Checks, facts: Facts, job: Job, pool: Pool) -> Reas
 def workers_in(facts: Facts, job: Job, pool: Pool, now_ms: int) -> tuple[Worker, ...] | Reason:
     """The workers of the pool that the job would get now, one for each rank, or why there are none."""
     rooms = Rooms(facts.workers[name] for name in pool.workers)
-    return _found(facts, rooms, job, pool, now_ms, {})
+    return _found(facts, rooms, job, pool, now_ms, Reckoned(facts))
 
 
 def _found(
-    facts: Facts, rooms: Rooms, job: Job, pool: Pool, now_ms: int, starts: Starts
+    facts: Facts, rooms: Rooms, job: Job, pool: Pool, now_ms: int, reckoned: Reckoned
 ) -> tuple[Worker, ...] | Reason:
     """As `workers_in`, out of an index of the workers that are open; what the pool reserves for others is left."""
     if not pool.spec.reservations:
-        return _best(facts, job, _roomy(facts, rooms, job, pool), now_ms, starts)
-    ours = Kept(facts, pool).open_to(job, _roomy(facts, rooms, job, pool))
-    answer = _best(facts, job, ours, now_ms, starts)
+        return _best(facts, job, _roomy(facts, rooms, job, pool), now_ms, reckoned)
+    ours = reckoned.kept(pool).open_to(job, _roomy(facts, rooms, job, pool))
+    answer = _best(facts, job, ours, now_ms, reckoned)
     if answer is Reason.no_capacity:
-        others = _best(facts, job, _roomy(facts, rooms, job, pool), now_ms, starts)
+        others = _best(facts, job, _roomy(facts, rooms, job, pool), now_ms, reckoned)
         return Reason.no_capacity if others is Reason.no_capacity else Reason.reserved
     return answer
 
@@ -88,17 +95,17 @@ def _roomy(facts: Facts, rooms: Rooms, job: Job, pool: Pool) -> Iterator[Worker]
 
 
 def _best(
-    facts: Facts, job: Job, workers: Iterable[Worker], now_ms: int, starts: Starts
+    facts: Facts, job: Job, workers: Iterable[Worker], now_ms: int, reckoned: Reckoned
 ) -> tuple[Worker, ...] | Reason:
     """Of workers as `_roomy` orders them. A job that is no gang gets the first that keeps no room for another.
 
     That is the best fit, the worker left with the fewest free GPUs, then cores: it keeps big holes whole.
     """
     if job.spec.gang > 1:
-        return gangs.workers_in(facts, job, workers, now_ms, starts)
+        return gangs.workers_in(facts, job, workers, now_ms, reckoned)
     kept = False
     for worker in workers:
-        if not worker.reserved_for or not kept_for_other(facts, job, worker, now_ms, starts):
+        if not worker.reserved_for or not kept_for_other(facts, job, worker, now_ms, reckoned):
             return (worker,)
         kept = True
     return Reason.reserved if kept else Reason.no_capacity
@@ -110,7 +117,7 @@ class Search:
     So what a pool has no room for once, it has no room for until the end.
     """
 
-    __slots__ = ("facts", "full", "now_ms", "open", "pools", "rooms", "starts")
+    __slots__ = ("facts", "full", "now_ms", "pools", "reckoned", "rooms")
 
     def __init__(self, facts: Facts, rooms: Rooms, now_ms: int) -> None:
         self.facts = facts
@@ -118,19 +125,17 @@ class Search:
         self.now_ms = now_ms
         self.pools: Sequence[Pool] = sorted(facts.pools.values(), key=fit.price_rank)
         self.full: dict[tuple[str, Resources], int] = {}  # the fewest ranks for which there is no room
-        self.open: dict[object, list[Pool]] = {}
-        self.starts: Starts = {}
+        self.reckoned = Reckoned(facts)
 
-    def find_for_line(self, job: Job, line: object) -> tuple[Worker, ...] | Reason:
-        """As `find`, for the head of a line: the pools that can't take it are found out once a line."""
-        pools = self.open.get(line)
-        if pools is None:
-            facts = self.facts
-            self.open[line] = [pool for pool in self.pools if not _first_obstacle(_FIXED_CHECKS, facts, job, pool)]
+    def find_for_line(self, job: Job, line: Line, epoch: int) -> tuple[Worker, ...] | Reason:
+        """As `find`, for the head of a line: the pools that can't take it are found out once in an epoch of pools."""
+        if line.epoch != epoch:
+            line.pools = [pool for pool in self.pools if not _first_obstacle(_FIXED_CHECKS, self.facts, job, pool)]
+            line.epoch = epoch
             return self.find(job)
         nearest = Reason.infeasible
-        for pool in pools:
-            answer = _first_obstacle(_CHANGING_CHECKS, self.facts, job, pool) or self.in_pool(job, pool)
+        for pool in line.pools:
+            answer = passing_obstacle(self.facts, job, pool) or self.in_pool(job, pool)
             if not isinstance(answer, Reason):
                 return answer
             if NEARNESS[answer] > NEARNESS[nearest]:
@@ -156,12 +161,12 @@ class Search:
     def in_pool(self, job: Job, pool: Pool) -> tuple[Worker, ...] | Reason:
         """As `find`, in one pool, whose predicates the caller has asked."""
         if pool.spec.reservations:  # they say something else to each tenant and tier, and after each start
-            return _found(self.facts, self.rooms, job, pool, self.now_ms, self.starts)
+            return _found(self.facts, self.rooms, job, pool, self.now_ms, self.reckoned)
         need = (pool.spec.name, job.resources)
         fewest = self.full.get(need)
         if fewest is not None and job.spec.gang >= fewest:
             return Reason.no_capacity
-        answer = _found(self.facts, self.rooms, job, pool, self.now_ms, self.starts)
+        answer = _found(self.facts, self.rooms, job, pool, self.now_ms, self.reckoned)
         if answer is Reason.no_capacity:
             self.full[need] = job.spec.gang
         return answer

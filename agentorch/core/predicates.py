@@ -5,14 +5,15 @@ Order is precedence: the first that does not hold is why a job waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from agentorch.core import fit, money, power, reservations
 from agentorch.core.borrowing import may_borrow
+from agentorch.core.claims import rank_waiting
 from agentorch.core.facts import Facts
 from agentorch.model.fleet import Pool, Worker
-from agentorch.model.jobs import TIER_RANK, Job, JobState, Reason
+from agentorch.model.jobs import Job, JobState, Reason
 
 
 class JobPredicate(NamedTuple):
@@ -148,24 +149,54 @@ POOL_PREDICATES: tuple[PoolPredicate, ...] = (
 )
 
 
-#: When jobs that room is kept for will have it: reckoned once a pass, for what starts meanwhile may not delay them.
-Starts = dict[str, int | None]
+class Reckoned:
+    """What is reckoned once for a scheduling pass, or a single question.
+
+    `starts`: when jobs that room is kept for will have it, which what starts meanwhile may not delay; and pools with
+    reservations as they stand.
+    """
+
+    __slots__ = ("_kept", "facts", "starts")
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.starts: dict[str, int | None] = {}
+        self._kept: dict[str, reservations.Kept] = {}
+
+    def kept(self, pool: Pool) -> reservations.Kept:
+        name = pool.spec.name
+        if name not in self._kept:
+            self._kept[name] = reservations.Kept(self.facts, pool)
+        return self._kept[name]
+
+    def started(self, workers: Iterable[Worker]) -> None:
+        """Something has started on these workers of one pool."""
+        for worker in workers:
+            kept = self._kept.get(worker.pool)
+            if kept is None:
+                return
+            kept.recount(self.facts, worker)
+
+    def starts_at(self, job: Job) -> int | None:
+        """None = unknown."""
+        if job.id not in self.starts:
+            self.starts[job.id] = _starts_at(self.facts, job)
+        return self.starts[job.id]
 
 
-def kept_for_other(facts: Facts, job: Job, worker: Worker, now_ms: int, starts: Starts) -> bool:
+def kept_for_other(facts: Facts, job: Job, worker: Worker, now_ms: int, reckoned: Reckoned) -> bool:
     """Whether room on this worker is kept for another job that this one would delay (backfill rule).
 
     A short job may use the gap: it must name a longest duration that ends before the room is needed. Work of a higher
-    tier goes first whatever is kept. `starts` remembers what has been reckoned.
+    tier goes first whatever is kept.
     """
     other = facts.jobs.get(worker.reserved_for) if worker.reserved_for else None
-    if other is None or other.id == job.id or TIER_RANK[job.spec.tier] < TIER_RANK[other.spec.tier]:
+    if other is None or other.id == job.id or rank_waiting(job, now_ms) < rank_waiting(other, now_ms):
         return False
-    if reservations.goes_before(facts, job, other, facts.pools[worker.pool]):
+    pool = facts.pools[worker.pool]
+    if pool.spec.reservations and reservations.goes_before(reckoned.kept(pool), job, other):
         return False
-    if other.id not in starts:
-        starts[other.id] = _starts_at(facts, other)
-    needed_ms = starts[other.id]
+    needed_ms = reckoned.starts_at(other)
     duration_ms = job.spec.max_duration_ms
     return needed_ms is None or duration_ms is None or now_ms + duration_ms > needed_ms
 

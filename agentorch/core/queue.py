@@ -11,17 +11,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, heapreplace, merge
 from itertools import islice
+from typing import TypeVar
 
 from agentorch.core.claims import came_ms
 from agentorch.core.facts import Facts
 from agentorch.core.forecast.memory import carried_ms
 from agentorch.model import limits
+from agentorch.model.fleet import Pool
 from agentorch.model.jobs import TIER_RANK, WAITING, Constraints, Job, JobState, Resources
 
 #: A job with a deadline competes as if it had been submitted this long before its latest start.
 DEADLINE_LEAD_MS = limits.HOUR_MS
 #: Entries of jobs that wait no longer that may be in the way before those who lose patience are listed anew.
 STALE_PATIENCE = 1_000
+#: Numbers of jobs that came late and have gone since, likewise.
+STALE_LATE = 1_000
 
 LineKey = tuple[int, str, Resources, Constraints, str, int, int, int | None]
 
@@ -55,22 +59,53 @@ def line_key(job: Job) -> LineKey:
     )
 
 
-def _submit_order(job: Job) -> tuple[int, int]:
-    return job.submitted_ms, job.number
+T = TypeVar("T")
+
+
+class Numbered(dict[int, T]):
+    """Things by the number of their job, which can be walked in that order, the order of submits, however they came."""
+
+    __slots__ = ("_last", "_late")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = 0
+        self._late: dict[int, None] = {}  # those that came after one with a greater number
+
+    def add(self, number: int, thing: T) -> None:
+        """One that is not there."""
+        self[number] = thing
+        if number >= self._last:
+            self._last = number
+            return
+        self._late[number] = None
+        if len(self._late) > 2 * len(self) + STALE_LATE:
+            self._late = {late: None for late in self._late if late in self}
+
+    def in_order(self) -> Iterator[tuple[int, T]]:
+        """With their numbers. Costs O(k log k) for the k that came late; the rest is found one by one."""
+        self._late = late = {number: None for number in sorted(self._late) if number in self}
+        punctual = (number for number in self if number not in late)
+        return ((number, self[number]) for number in merge(punctual, late))
 
 
 Entry = tuple[int, int, str]  # (order key, number, job id)
 
 
 class Line:
-    """Jobs that fit in the same places. `live` maps a job's number to its entry; other heap entries are stale."""
+    """Jobs that fit in the same places. `live` maps a job's number to its entry; other heap entries are stale.
 
-    __slots__ = ("heap", "key", "live")
+    `pools` are those that may take them, as of an `epoch` of the queue.
+    """
+
+    __slots__ = ("epoch", "heap", "key", "live", "pools")
 
     def __init__(self, key: LineKey) -> None:
         self.key = key
         self.heap: list[Entry] = []
-        self.live: dict[int, Entry] = {}
+        self.live: Numbered[Entry] = Numbered()
+        self.epoch = -1
+        self.pools: list[Pool] = []
 
     def __lt__(self, other: Line) -> bool:
         """Only a stale entry can tie with another line's; which of the two goes first does not matter."""
@@ -138,16 +173,17 @@ class TenantLines:
 
 
 class Queue:
-    """Every job that waits, findable by who goes next."""
+    """Every job that waits, findable by who goes next. `epoch` counts changes of what pools are, or are paused."""
 
-    __slots__ = ("_aside", "_patience", "_sleepers", "_where", "facts", "tiers")
+    __slots__ = ("_aside", "_patience", "_sleepers", "_where", "epoch", "facts", "tiers")
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.tiers: list[dict[str, TenantLines]] = [{} for _ in TIER_RANK]
         self._where: dict[str, Line] = {}
         self._sleepers: list[tuple[int, int, str]] = []
-        self._aside: dict[str, None] = {}  # waits for time or for a dependency
+        self.epoch = 0
+        self._aside: Numbered[str] = Numbered()  # waits for time or for a dependency
         self._patience: list[tuple[int, int, str]] = []  # until when jobs are willing to wait
         for job in facts.jobs.values():
             if job.state is JobState.queued:
@@ -169,7 +205,7 @@ class Queue:
             if len(self._patience) > 2 * len(self.facts.impatient) + STALE_PATIENCE:
                 self._list_impatient()
         if job.waiting_on or job.not_before_ms > 0:
-            self._aside[job.id] = None
+            self._aside.add(job.number, job.id)
             if not job.waiting_on:
                 heappush(self._sleepers, (job.not_before_ms, job.number, job.id))
         else:
@@ -179,7 +215,7 @@ class Queue:
         """Take a job out, wherever it stands; harmless when it stands nowhere."""
         line = self._where.pop(job.id, None)
         if line is None:
-            self._aside.pop(job.id, None)
+            self._aside.pop(job.number, None)
         elif line.live.pop(job.number) is line.heap[0]:  # the next in line is entered only now, by its own key
             self.tiers[line.key[0]][line.key[1]].step(line)
 
@@ -187,15 +223,11 @@ class Queue:
         """Bring in the sleepers whose time has come."""
         sleepers = self._sleepers
         while sleepers and sleepers[0][0] <= now_ms:
-            at_ms, _, name = heappop(sleepers)
+            at_ms, number, name = heappop(sleepers)
             job = self.facts.jobs.get(name)
-            if job is not None and name in self._aside and job.not_before_ms == at_ms and not job.waiting_on:
-                del self._aside[name]
+            if job is not None and number in self._aside and job.not_before_ms == at_ms and not job.waiting_on:
+                del self._aside[number]
                 self._stand(job)
-
-    def next_wake_ms(self) -> int | None:
-        """When the next sleeper's time comes."""
-        return self._sleepers[0][0] if self._sleepers else None
 
     def lost_patience(self, now_ms: int) -> list[Job]:
         """Jobs, held ones too, that have waited as long as they were willing to, each said once."""
@@ -216,16 +248,16 @@ class Queue:
         heapify(self._patience)
 
     def waiting_jobs(self, limit: int) -> list[Job]:
-        """Up to `limit` queued jobs, the longest waiting first; O(lines + limit).
-
-        A job that was changed while it waited stands at the end of its line here.
-        """
-        jobs = self.facts.jobs
-        lines = [line for tier in self.tiers for lines in tier.values() for line in lines.lines.values() if line.live]
-        streams: list[Iterator[Job]] = [(jobs[entry[2]] for entry in line.live.values()) for line in lines]
-        streams.append(jobs[name] for name in self._aside)
-        found = islice(merge(*streams, key=_submit_order), limit)
-        return sorted(found, key=_submit_order)
+        """Up to `limit` queued jobs, the longest waiting first; O(lines + limit), and what came late to its line."""
+        streams = [
+            ((number, entry[2]) for number, entry in line.live.in_order())
+            for tier in self.tiers
+            for lines in tier.values()
+            for line in lines.lines.values()
+            if line.live
+        ]
+        found = islice(merge(*streams, self._aside.in_order()), limit)
+        return [self.facts.jobs[name] for _, name in found]
 
     def line_of(self, job: Job) -> Line | None:
         """Where it stands; None when it may not start yet, or does not wait."""
@@ -248,7 +280,7 @@ class Queue:
 
     def standing(self) -> set[str]:
         """Ids of all queued jobs, for the invariants."""
-        return set(self._where) | set(self._aside)
+        return {*self._where, *self._aside.values()}
 
     def _stand(self, job: Job) -> None:
         key = line_key(job)
@@ -261,7 +293,7 @@ class Queue:
             line = lines.lines[key] = Line(key)
         entry = (order_key(job), job.number, job.id)
         self._where[job.id] = line
-        line.live[job.number] = entry
+        line.live.add(job.number, entry)
         heappush(line.heap, entry)
         if line.head() is entry:
             heappush(lines.heap, (entry[0], entry[1], line))

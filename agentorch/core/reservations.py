@@ -27,8 +27,8 @@ class Amount(NamedTuple):
     gpus: int
     cpu_milli: int
 
-    def plus(self, other: Amount) -> Amount:
-        return Amount(self.gpus + other.gpus, self.cpu_milli + other.cpu_milli)
+    def plus(self, other: Amount, sign: int = 1) -> Amount:
+        return Amount(self.gpus + sign * other.gpus, self.cpu_milli + sign * other.cpu_milli)
 
     def short_of(self, wanted: Amount) -> Amount:
         return Amount(max(0, wanted.gpus - self.gpus), max(0, wanted.cpu_milli - self.cpu_milli))
@@ -52,6 +52,15 @@ def wanted(one: Reservation) -> Amount:
     return Amount(one.gpus, one.cpu_milli)
 
 
+class _Seen(NamedTuple):
+    """What a worker adds to the sums of its pool."""
+
+    part: int
+    usable: bool
+    free: Amount
+    held: tuple[tuple[int, Amount], ...]  # by work that a reservation names
+
+
 class Kept:
     """A pool with reservations as it stands, or would stand without some jobs. O(its workers + what runs there).
 
@@ -60,35 +69,52 @@ class Kept:
 
     def __init__(self, facts: Facts, pool: Pool, without: Collection[str] = (), *, everywhere: bool = False) -> None:
         self.spec = pool.spec
+        self.without = without
+        self.everywhere = everywhere
         self.used = [NONE] * len(pool.spec.reservations)  # by the work that each names
         self.alone = [0] * len(pool.spec.reservations)  # workers that run nothing else
         self.of: dict[str, int] = {}  # by worker: whose work it runs
         self.free = NONE  # but on workers that are reserved and in use
         self.empty = 0
-        for worker in (facts.workers[name] for name in pool.workers):
-            self._count(facts, worker, without, everywhere or fit.takes_work(worker))
+        self._seen: dict[str, _Seen] = {}
+        for name in pool.workers:
+            self.recount(facts, facts.workers[name])
 
-    def _count(self, facts: Facts, worker: Worker, without: Collection[str], usable: bool) -> None:
+    def recount(self, facts: Facts, worker: Worker) -> None:
+        """What runs on the worker has changed."""
+        before = self._seen.get(worker.id)
+        if before is not None:
+            self._add(before, -1)
+        now = self._seen[worker.id] = self._look(facts, worker)
+        self.of[worker.id] = now.part
+        self._add(now, 1)
+
+    def _look(self, facts: Facts, worker: Worker) -> _Seen:
         parts: dict[int, None] = {}
+        named: list[tuple[int, Amount]] = []
         free = Amount(len(worker.free_devices), worker.free_cpu_milli)
         for name in worker.running:
             job = facts.jobs[name]
             held = _held(job.attempts[-1], worker.id)
-            if name in without:
+            if name in self.without:
                 free = free.plus(held)
                 continue
             part = part_of(self.spec, job)
             parts[part] = None
             if part != OUTSIDE:
-                self.used[part] = self.used[part].plus(held)
+                named.append((part, held))
         part = EMPTY if not parts else next(iter(parts)) if len(parts) == 1 else MIXED
-        self.of[worker.id] = part
-        if part >= 0:
-            self.alone[part] += 1
-        if usable:
-            self.empty += part == EMPTY
-            if part < 0 or not self.spec.reservations[part].workers:
-                self.free = self.free.plus(free)
+        return _Seen(part, self.everywhere or fit.takes_work(worker), free, tuple(named))
+
+    def _add(self, seen: _Seen, sign: int) -> None:
+        for part, held in seen.held:
+            self.used[part] = self.used[part].plus(held, sign)
+        if seen.part >= 0:
+            self.alone[seen.part] += sign
+        if seen.usable:
+            self.empty += sign * (seen.part == EMPTY)
+            if seen.part < 0 or not self.spec.reservations[seen.part].workers:
+                self.free = self.free.plus(seen.free, sign)
 
     def unused_workers(self, part: int) -> int:
         """How many workers a reservation leaves unused."""
@@ -136,28 +162,35 @@ class Kept:
 
     def open_to(self, job: Job, workers: Iterable[Worker]) -> list[Worker]:
         """Those of the workers that the job may use, in order; of empty ones a gang sees as many as it may take."""
-        part = part_of(self.spec, job)
-        own = self.unused_workers(part) if part != OUTSIDE else 0
-        shares = self.leaves_enough(job)
-        left = max(own, self.empty - self.short_workers(part)) if shares else own
-        over = [there - one.workers for there, one in zip(self.alone, self.spec.reservations, strict=True)]
-        gang = job.spec.gang > 1
-        found = []
-        for worker in workers:
-            owner = self.of.get(worker.id, EMPTY)
-            if owner == EMPTY:
-                may = left > 0
-                left -= gang
-            elif owner >= 0 and owner != part and self.spec.reservations[owner].workers:
-                may = shares and over[owner] > 0
-                over[owner] -= gang
-            elif owner == part and owner >= 0 and self.spec.reservations[owner].workers:
-                may = True
-            else:
-                may = shares
-            if may:
-                found.append(worker)
-        return found
+        door = Door(self, job)
+        return [worker for worker in workers if door.admits(worker)]
+
+
+class Door:
+    """Which workers of a pool a job may use, asked for one after the other."""
+
+    def __init__(self, kept: Kept, job: Job) -> None:
+        self.kept = kept
+        self.part = part_of(kept.spec, job)
+        own = kept.unused_workers(self.part) if self.part != OUTSIDE else 0
+        self.shares = kept.leaves_enough(job)
+        self.left = max(own, kept.empty - kept.short_workers(self.part)) if self.shares else own
+        self.over = [there - one.workers for there, one in zip(kept.alone, kept.spec.reservations, strict=True)]
+        self.gang = job.spec.gang > 1
+
+    def admits(self, worker: Worker) -> bool:
+        owner = self.kept.of.get(worker.id, EMPTY)
+        if owner == EMPTY:
+            may = self.left > 0
+            self.left -= self.gang
+            return may
+        if owner < 0 or not self.kept.spec.reservations[owner].workers:
+            return self.shares
+        if owner == self.part:
+            return True
+        may = self.shares and self.over[owner] > 0
+        self.over[owner] -= self.gang
+        return may
 
 
 def lasting(facts: Facts, job: Job, pool: Pool, workers: Sequence[Worker]) -> Sequence[Worker]:
@@ -192,12 +225,9 @@ def _needs(job: Job) -> Amount:
     return Amount(job.resources.gpus * job.spec.gang, job.resources.cpu_milli * job.spec.gang)
 
 
-def goes_before(facts: Facts, job: Job, other: Job, pool: Pool) -> bool:
+def goes_before(kept: Kept, job: Job, other: Job) -> bool:
     """Whether room that is kept for `other` is no obstacle: the job takes what is reserved for it, the other's not."""
-    spec = pool.spec
-    if not spec.reservations or part_of(spec, job) in (OUTSIDE, part_of(spec, other)):
-        return False
-    return Kept(facts, pool).is_within(job)
+    return part_of(kept.spec, job) not in (OUTSIDE, part_of(kept.spec, other)) and kept.is_within(job)
 
 
 def describe(one: Reservation) -> str:

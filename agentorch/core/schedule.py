@@ -10,11 +10,12 @@ backfill (Lifka, JSSPP 1995), one job per pool.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from heapq import heapify, heappop, heapreplace
 
-from agentorch.core import fairshare, fit, gangs, lending, money
-from agentorch.core.claims import LEAST_DEBT_MS, debt_waiting
-from agentorch.core.displace import displace
+from agentorch.core import fairshare, gangs, lending, money
+from agentorch.core.claims import LEAST_DEBT_MS, debt_waiting, rank_waiting
+from agentorch.core.displace import Displacing, release
 from agentorch.core.facts import Facts
 from agentorch.core.placement import Search, job_obstacle
 from agentorch.core.queue import Line, TenantLines
@@ -22,21 +23,17 @@ from agentorch.core.turn import Turn
 from agentorch.model import limits
 from agentorch.model.events import JobStarted, WorkerReserved
 from agentorch.model.fleet import Pool, Worker
-from agentorch.model.jobs import TIER_RANK, Job, Place, Reason, Tier
+from agentorch.model.jobs import Job, Place, Reason
 
-#: After waiting this long, work of a lower tier competes as standard work, so that no tier starves another.
-PATIENCE_MS: dict[int, int] = {
-    TIER_RANK[Tier.flex]: 30 * limits.MINUTE_MS,
-    TIER_RANK[Tier.batch]: 4 * limits.HOUR_MS,
-}
-
-#: (effective tier, share, tenant, tier, the tenant's first line there); tenant and tier differ, so lines never compare.
-Turns = tuple[int, float, str, int, Line]
+#: (effective tier, share, tenant, order key and number of the head, tier, the tenant's first line there); numbers
+#: differ, so lines never compare.
+Turns = tuple[int, float, str, int, int, int, Line]
 
 
 def schedule(turn: Turn) -> int:
     """Start what can start, until `DISPATCH_PER_PASS` ranks have. Returns how many jobs; O(log n) in the waiting."""
     turn.queue.wake(turn.now_ms)
+    turn.state.yielding.wake(turn.now_ms)
     if not len(turn.queue) or not (turn.state.rooms or turn.facts.borrowed or turn.state.yielding):
         return 0
     return _Pass(turn).run()
@@ -51,7 +48,8 @@ class _Pass:
         self.search = Search(turn.facts, turn.state.rooms, turn.now_ms)
         self.lending = lending.Lending(turn, self.search)
         self.aside: list[tuple[TenantLines, Line]] = []
-        self.started = self.ranks = self.displaced = 0
+        self.displacing = Displacing(turn, self.search)
+        self.started = self.ranks = 0
         self.claimed: set[str] = set()  # pools for which a job that goes earlier waits already
         self.passed: Counter[tuple[int, str]] = Counter()  # shapes passed over, by tier and tenant
         self.ring: list[Turns] = []
@@ -68,11 +66,9 @@ class _Pass:
         line = lines.first()
         if line is None:
             return None
-        patience_ms = PATIENCE_MS.get(rank)
-        effective = rank
-        if patience_ms is not None and self.head(line).queued_ms + patience_ms <= self.turn.now_ms:
-            effective = TIER_RANK[Tier.standard]
-        return (effective, fairshare.share(self.facts.tenants[tenant]), tenant, rank, line)
+        key, number, name = line.heap[0]
+        effective = rank_waiting(self.facts.jobs[name], self.turn.now_ms)
+        return (effective, fairshare.share(self.facts.tenants[tenant]), tenant, key, number, rank, line)
 
     def head(self, line: Line) -> Job:
         """Of a line that `TenantLines.first` has just returned."""
@@ -81,7 +77,7 @@ class _Pass:
     def run(self) -> int:
         ring = self.ring
         while ring and self.ranks < limits.DISPATCH_PER_PASS:
-            _, _, tenant, rank, line = ring[0]
+            _, _, tenant, _, _, rank, line = ring[0]
             lines = self.turn.queue.tiers[rank][tenant]
             if not self.try_head(lines, line):
                 self.passed[rank, tenant] += 1
@@ -94,14 +90,14 @@ class _Pass:
             lines.offer(line)
         most = limits.DISPATCH_PER_PASS - self.ranks
         if most > 0:
-            self.started += self.lending.lend([line for _, line in self.aside], start, most)
+            self.started += self.lending.lend([line for _, line in self.aside], self.begin, most)
         return self.started
 
     def try_head(self, lines: TenantLines, line: Line) -> bool:
         """Start the head of the line, or put the line aside for this pass; returns whether it started."""
         job = self.head(line)
         obstacle = job_obstacle(self.facts, job, self.turn.now_ms)
-        answer = obstacle if obstacle is not None else self.search.find_for_line(job, line)
+        answer = obstacle if obstacle is not None else self.search.find_for_line(job, line, self.turn.queue.epoch)
         if not isinstance(answer, Reason):
             self.start(job, answer)
             return True
@@ -121,31 +117,40 @@ class _Pass:
             if job is head or self.turn.queue.line_of(job) is not line:
                 continue
             if job_obstacle(self.facts, job, self.turn.now_ms) is None:
-                answer = self.search.find_for_line(job, line)
+                answer = self.search.find_for_line(job, line, self.turn.queue.epoch)
                 if not isinstance(answer, Reason):
                     self.start(job, answer)
                     return True
         return False
 
     def start(self, job: Job, workers: tuple[Worker, ...]) -> None:
-        start(self.turn, job, workers)
+        self.begin(self.turn, job, workers)
         self.lending.forget(workers[0].pool)
         self.started += 1
         self.ranks += len(workers)
 
+    def begin(self, turn: Turn, job: Job, workers: tuple[Worker, ...]) -> None:
+        start(turn, job, workers)
+        self.search.reckoned.started(workers)
+
     def make_room(self, job: Job, line: Line) -> None:
         """Borrowers give way, else work with a worse claim, or else room is kept: only for the first that waits for a
         pool."""
-        if self.lending.take_back(line):
+        if self.lending.borrowers and self.lending.take_back(line):
             return
-        if self.displaced < limits.DISPLACE_PER_PASS:
-            self.displaced += 1
-            if displace(self.turn, job):
-                return
-        pools = fit.candidate_pools(self.facts, job)
+        if _has_too_little(self.facts, job):  # a worker that was kept for the gang has gone: choose anew
+            release(self.turn, job)
+        if self.displacing.make_room(job, line.pools):
+            return
+        pools = [pool.spec.name for pool in line.pools]
         if self.claimed.isdisjoint(pools):
-            reserve(self.turn, job, pools)
+            reserve(self.turn, job, line.pools)
         self.claimed.update(pools)
+
+
+def _has_too_little(facts: Facts, job: Job) -> bool:
+    kept = facts.reserved.get(job.id)
+    return kept is not None and sum(facts.workers[name].reserved_ranks for name in kept) < job.spec.gang
 
 
 def start(turn: Turn, job: Job, workers: tuple[Worker, ...]) -> None:
@@ -179,7 +184,7 @@ def start(turn: Turn, job: Job, workers: tuple[Worker, ...]) -> None:
     )
 
 
-def reserve(turn: Turn, job: Job, pools: list[str]) -> None:
+def reserve(turn: Turn, job: Job, pools: Sequence[Pool]) -> None:
     """Keep room for a job that waited too long, if none is kept for it and its pools keep none for another.
 
     Where it will have room first. When that is only guessed, room is kept once the job has waited for as long as it is
@@ -190,13 +195,12 @@ def reserve(turn: Turn, job: Job, pools: list[str]) -> None:
     waited_ms = now_ms - job.queued_ms
     if waited_ms < limits.RESERVE_AFTER_MS or debt_waiting(job, now_ms) > LEAST_DEBT_MS:
         return
-    kept = facts.reserved.get(job.id, ())
-    if sum(facts.workers[name].reserved_ranks for name in kept) >= job.spec.gang:
+    if job.id in facts.reserved:
         return
-    for name in tuple(kept):  # a worker that was kept for the gang has gone: choose anew
-        turn.emit(WorkerReserved(at_ms=now_ms, worker=name, job=""))
-    open_pools = [facts.pools[name] for name in pools if not facts.pools[name].paused]
-    free = [pool for pool in open_pools if not any(facts.workers[worker].reserved_for for worker in pool.workers)]
+    taken = {facts.workers[names[0]].pool for names in facts.reserved.values()}
+    free = [pool for pool in pools if pool.spec.name not in taken]
+    if not free:
+        return
     found = _first_seats(facts, job, free)
     if found is None:
         found = _first_seats(facts, job, free, now_ms)

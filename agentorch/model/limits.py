@@ -60,6 +60,7 @@ DISPLACE_FACTOR: Final = 2  # work is stopped for work with at most this part of
 UNDISTURBED_SHARE: Final = 8  # after a stop, work runs this part of what it ran before it is stopped again
 UNDISTURBED_MOST_MS: Final = HOUR_MS  # but at most so long
 DISPLACE_PER_PASS: Final = 16  # jobs for which one pass looks for work that could give way
+DISPLACE_LOOKS: Final = 256  # jobs of a pool, those that owe most, that are looked at for one that waits: bounds a pass
 
 # -- forecast
 FORECAST_RUNS: Final = 64  # newest run times remembered of each kind of work

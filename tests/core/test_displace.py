@@ -138,7 +138,7 @@ def test_a_more_urgent_tier_need_not_wait_for_ripeness_and_never_the_other_way(w
     world.end(batch, Cause.error, None)
     assert world.schedule() == [urgent]
     world.running(urgent)
-    world.now_ms += limits.DAY_MS
+    world.now_ms += 2 * limits.HOUR_MS
     assert stopped(world) == []
 
 

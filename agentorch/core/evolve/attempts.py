@@ -61,7 +61,7 @@ def started(state: State, event: ev.JobStarted) -> None:
         facts.borrowed[job.id] = None
     if event.price_usd_micros_per_hour:
         state.paying[job.id] = None
-    state.yielding.add(job)
+    state.yielding.started(job)
     facts.world_seq = facts.seq + 1
     health.power_taken(facts, event)
     _remember_wait(pool, event.at_ms, event.at_ms - job.queued_ms)
@@ -150,7 +150,7 @@ def stopping(state: State, event: ev.JobStopping) -> None:
     job.state = JobState.stopping
     state.facts.preempted += event.cause in (Cause.preempted, Cause.requeued)
     job.stop_cause, job.stop_by, job.gave_way_to = event.cause, event.by, event.room_for
-    state.yielding.drop(job.id)
+    state.yielding.leaves(job.id)
     if event.room_for:
         pool = state.facts.pools[job.attempts[-1].pool]
         since_ms = event.at_ms - limits.BLAST_WINDOW_MS
@@ -182,7 +182,7 @@ def ended(state: State, event: ev.AttemptEnded) -> None:
     del facts.running[job.id]
     facts.borrowed.pop(job.id, None)
     state.paying.pop(job.id, None)
-    state.yielding.drop(job.id)
+    state.yielding.ended(job)
     if event.cause is Cause.lost or (event.cause is Cause.interruption and job.stop_cause is None):
         job.workers_lost += 1
     facts.world_seq = facts.seq + 1

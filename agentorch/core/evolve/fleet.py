@@ -33,11 +33,13 @@ def pool_configured(state: State, event: ev.PoolConfigured) -> None:
             pool.room_lost_ms = event.at_ms
         pool.spec = event.spec
     facts.pool_devices[event.spec.name] = list(event.devices)
+    state.queue.epoch += 1
     facts.world_seq = facts.seq + 1
 
 
 def pool_removed(state: State, event: ev.PoolRemoved) -> None:
     state.facts.pools.pop(event.pool)
+    state.queue.epoch += 1
     state.facts.pool_devices.pop(event.pool, None)
     state.facts.world_seq = state.facts.seq + 1
 
@@ -46,6 +48,7 @@ def pool_paused(state: State, event: ev.PoolPaused) -> None:
     pool = state.facts.pools[event.pool]
     pool.paused = event.paused
     pool.paused_reason = event.reason if event.paused else ""
+    state.queue.epoch += 1
     if not event.paused:
         pool.failed_starts = 0
         group = group_of(state.facts, pool.spec)

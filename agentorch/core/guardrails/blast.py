@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agentorch.core import fit
+from agentorch.core.displace import gave_way
 from agentorch.core.facts import Acted
 from agentorch.core.guardrails.case import Case, allow, ask, deny
 from agentorch.core.guardrails.classes import classify
@@ -42,6 +43,8 @@ def blast_radius(case: Case) -> Note | None:
         size = _size(case, kind, pool)
         most = max(1, size * case.settings.blast_radius_percent // 100)
         already = sum(dict(parts).get(pool, 0) for _, parts in under_way)
+        if kind == "preemption":  # the scheduler stops work as well
+            already += gave_way(case.facts.pools[pool], case.now_ms)
         if kind in ("shrink", "cordon"):
             out = sum(1 for name in case.facts.pools[pool].workers if not fit.takes_work(case.facts.workers[name]))
             already = max(already, out + _planned(case, kind, pool))
