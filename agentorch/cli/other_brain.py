@@ -33,18 +33,26 @@ class FileBrain:
 
 
 def brain_from(file: Path) -> Brain:
-    """The file's `brain`, which is one, or its function `decide(observation)` or `decide(observation, context)`, async
-    or not, which answers with a `BrainReport`. Runs the file. Raises ConfigError."""
+    """The file's `brain`, or one of its class `Brain`, or its function `decide`. Runs the file. Raises ConfigError.
+
+    `decide(observation)` or `decide(observation, context)`, async or not, answers with a `BrainReport`; `id` is the
+    file's name if there is none.
+    """
     module = _loaded(file)
-    found = getattr(module, "brain", None)
-    if found is not None:
-        if not isinstance(getattr(found, "id", None), str) or not inspect.iscoroutinefunction(found.decide):
-            raise ConfigError(f"--brain {file}: `brain` needs an `id` and an async `decide(observation, context)`")
-        return cast(Brain, found)
-    function = getattr(module, "decide", None)
-    if not callable(function):
-        raise ConfigError(f"--brain {file}: expected `brain`, or a function `decide(observation, context)`, in it")
-    return FileBrain(file.stem, function)
+    found: Any = getattr(module, "brain", getattr(module, "Brain", module))
+    if isinstance(found, type):
+        try:
+            found = found()
+        except Exception as error:
+            raise ConfigError(f"--brain {file}: {found.__name__}() raised {type(error).__name__}: {error}") from error
+    decide = getattr(found, "decide", None)
+    if not callable(decide):
+        raise ConfigError(
+            f"--brain {file}: expected a function `decide(observation, context)` in it, or a `brain` or class `Brain` "
+            "with such a method"
+        )
+    name = getattr(found, "id", None)
+    return FileBrain(name if isinstance(name, str) and name else file.stem, decide)
 
 
 def _loaded(file: Path) -> ModuleType:
