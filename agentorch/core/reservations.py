@@ -7,7 +7,8 @@ unused. Of reserved workers each is either empty, or runs such work alone; reser
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from agentorch.core import fit
@@ -52,6 +53,9 @@ def wanted(one: Reservation) -> Amount:
     return Amount(one.gpus, one.cpu_milli)
 
 
+_NOBODY: dict[str, int] = {}
+
+
 class _Seen(NamedTuple):
     """What a worker adds to the sums of its pool."""
 
@@ -67,9 +71,11 @@ class Kept:
     `everywhere`: workers that take nothing new count too.
     """
 
-    def __init__(self, facts: Facts, pool: Pool, without: Collection[str] = (), *, everywhere: bool = False) -> None:
+    def __init__(self, facts: Facts, pool: Pool, without: Iterable[str] = (), *, everywhere: bool = False) -> None:
         self.spec = pool.spec
-        self.without = without
+        self.facts = facts
+        self.without = dict.fromkeys(without)
+        self.expected: dict[str, dict[str, int]] = {}  # by worker: jobs as good as there, and how many ranks of each
         self.everywhere = everywhere
         self.used = [NONE] * len(pool.spec.reservations)  # by the work that each names
         self.alone = [0] * len(pool.spec.reservations)  # workers that run nothing else
@@ -89,6 +95,15 @@ class Kept:
         self.of[worker.id] = now.part
         self._add(now, 1)
 
+    def expect(self, job: Job, workers: Iterable[str]) -> None:
+        """Count the job as if it ran there, a rank for each time that a worker is named; and nowhere else any more."""
+        before = [name for name, jobs in self.expected.items() if jobs.pop(job.id, 0)]
+        coming = Counter(workers)
+        for name, ranks in coming.items():
+            self.expected.setdefault(name, {})[job.id] = ranks
+        for name in dict.fromkeys((*before, *coming)):
+            self.recount(self.facts, self.facts.workers[name])
+
     def _look(self, facts: Facts, worker: Worker) -> _Seen:
         parts: dict[int, None] = {}
         named: list[tuple[int, Amount]] = []
@@ -99,6 +114,14 @@ class Kept:
             if name in self.without:
                 free = free.plus(held)
                 continue
+            part = part_of(self.spec, job)
+            parts[part] = None
+            if part != OUTSIDE:
+                named.append((part, held))
+        for name, ranks in self.expected.get(worker.id, _NOBODY).items():
+            job = facts.jobs[name]
+            held = Amount(job.resources.gpus * ranks, job.resources.cpu_milli * ranks)
+            free = free.plus(held, -1)
             part = part_of(self.spec, job)
             parts[part] = None
             if part != OUTSIDE:

@@ -125,7 +125,7 @@ class _Pass:
 
     def start(self, job: Job, workers: tuple[Worker, ...]) -> None:
         self.begin(self.turn, job, workers)
-        self.lending.forget(workers[0].pool)
+        self.lending.started(job, workers)
         self.started += 1
         self.ranks += len(workers)
 
@@ -179,7 +179,7 @@ def start(turn: Turn, job: Job, workers: tuple[Worker, ...]) -> None:
             price_usd_micros_per_hour=price,
             paid_until_ms=turn.now_ms + reserved_ms,
             charge=fairshare.advance(turn.facts, need, turn.now_ms, gang),
-            borrowed=lending.is_borrowed(spec, job),
+            borrowed=lending.is_borrowed(turn.facts, turn.facts.pools[worker.pool], job),
         )
     )
 
