@@ -3,8 +3,8 @@
 Only work with a checkpoint gives way, never realtime work, work that is not preemptible or has a deadline, and none
 before its minimum run time (G8) or `claims.undisturbed_ms`. It gives way to work of a more urgent tier; in its own tier
 to work with at most half its debt, of the same tenant or of one that used more of late. Work that lost its patience is
-of the standard tier, also while it runs. Those who owe most go first, no more of them than make room, and of one pool at
-most the blast radius (G6) within its window. The room is kept for whom it was made.
+of the standard tier, also while it runs. Those who owe most go first, no more of them than make room, and of one pool
+at most the blast radius (G6) within its window. The room is kept for whom it was made.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Displacing:
         self.looked = 0
         self.allowed: dict[str, int] = {}
         self.yielders: dict[tuple[str, int], _Yielders | None] = {}
+        self.failed: dict[tuple[str, int, int, Resources], _Claim] = {}
 
     def make_room(self, job: Job, pools: Sequence[Pool]) -> bool:
         """Stop what may give way to a job for which there is no room, in the first of its pools where that suffices.
@@ -58,26 +59,16 @@ class Displacing:
         if facts.health_halt:  # G11
             return False
         kept = facts.reserved.get(job.id, ())
+        if kept:
+            pools = [pool for pool in pools if pool.spec.name == facts.workers[kept[0]].pool]
+        elif self.looked >= limits.DISPLACE_PER_PASS:
+            return False
         for pool in pools:
-            if kept:
-                mine = pool.spec.name == facts.workers[kept[0]].pool
-            else:
-                mine = self.looked < limits.DISPLACE_PER_PASS and bool(self._useful(job, pool, kept))
-            may = mine and pool.spec.preempts and passing_obstacle(facts, job, pool) is None
-            if may and self._clear(job, pool, kept):
+            if not pool.spec.preempts or not (kept or self.left(pool) > 0):
+                continue
+            if passing_obstacle(facts, job, pool) is None and self._makes_room(job, pool, kept):
                 return True
         return False
-
-    def _useful(self, job: Job, pool: Pool, kept: Sequence[str]) -> list[Victim]:
-        """Who may give way to the job or another like it."""
-        key = pool.spec.name, rank_waiting(job, self.turn.now_ms)
-        if key not in self.yielders:
-            some = pool.spec.preempts and self.left(pool) > 0
-            self.yielders[key] = _Yielders(self.turn, *key) if some else None
-        yielders = self.yielders[key]
-        if yielders is None:
-            return []
-        return yielders.victims if kept else yielders.useful_to(job)
 
     def left(self, pool: Pool) -> int:
         """How many more attempts of the pool may be stopped now."""
@@ -86,31 +77,70 @@ class Displacing:
             self.allowed[name] = allowance(self.turn.state, pool, self.turn.now_ms)
         return self.allowed[name]
 
-    def _clear(self, job: Job, pool: Pool, kept: Sequence[str]) -> bool:
+    def _makes_room(self, job: Job, pool: Pool, kept: Sequence[str]) -> bool:
+        """What did not suffice for a better claim to as much does not for this one, unless room is kept for it."""
+        tier = rank_waiting(job, self.turn.now_ms)
+        yielders = self._yielders(pool, tier)
+        if kept:
+            return self._clear(job, pool, kept, yielders.victims if yielders else ())
+        victims = yielders.useful_to(job) if yielders else ()
+        if not victims:
+            return False
+        key, claim = (pool.spec.name, tier, job.spec.gang, job.resources), self._claim(job)
+        better = self.failed.get(key)
+        if better is not None and better.covers(claim):
+            return False
         self.looked += 1
+        if self._clear(job, pool, (), victims):
+            return True
+        self.failed[key] = claim
+        return False
+
+    def _yielders(self, pool: Pool, tier: int) -> _Yielders | None:
+        key = pool.spec.name, tier
+        if key not in self.yielders:
+            self.yielders[key] = _Yielders(self.turn, *key) if self.left(pool) > 0 else None
+        return self.yielders[key]
+
+    def _clear(self, job: Job, pool: Pool, kept: Sequence[str], victims: Sequence[Victim]) -> bool:
         clearing = _Clearing(self.turn, self.search, job, pool, kept)
         if clearing.is_enough():
             return True
         left = self.left(pool)
-        if left <= 0:
+        if left <= 0 or not victims:
             return False
-        stopped = clearing.clear(self._victims(job, pool, kept), left)
+        stopped = clearing.clear(self._giving_way(self._claim(job), victims), left)
         self.allowed[pool.spec.name] = left - stopped
         return stopped > 0
 
-    def _victims(self, job: Job, pool: Pool, kept: Sequence[str]) -> Iterator[Job]:
-        """Who may give way to the job, in the order in which they do."""
-        tenants, now_ms = self.turn.facts.tenants, self.turn.now_ms
-        own = fairshare.share(tenants[job.tenant])
+    def _claim(self, job: Job) -> _Claim:
+        now_ms = self.turn.now_ms
         least_rank = rank_owing(limits.DISPLACE_FACTOR * debt_waiting(job, now_ms), now_ms)
-        for rank, other in self._useful(job, pool, kept):
+        return _Claim(job.tenant, fairshare.share(self.turn.facts.tenants[job.tenant]), least_rank)
+
+    def _giving_way(self, claim: _Claim, victims: Sequence[Victim]) -> Iterator[Job]:
+        """Those of the victims that give way to this claim, in the order in which they do."""
+        tenants = self.turn.facts.tenants
+        for rank, other in victims:
             if rank is not None:
-                if rank < least_rank:
+                if rank < claim.least_rank:
                     return
-                if other.tenant != job.tenant and fairshare.share(tenants[other.tenant]) <= own:
+                if other.tenant != claim.tenant and fairshare.share(tenants[other.tenant]) <= claim.share:
                     continue
             if other.state is JobState.running:  # else it has been stopped since
                 yield other
+
+
+class _Claim(NamedTuple):
+    """What decides who gives way to a job: its tenant, how much that used of late, the least rank of its own tier."""
+
+    tenant: str
+    share: float
+    least_rank: int
+
+    def covers(self, other: _Claim) -> bool:
+        """Whether all who give way to the other claim give way to this one."""
+        return self.least_rank <= other.least_rank and (self.share < other.share or self.tenant == other.tenant)
 
 
 class _Yielders:
@@ -120,18 +150,23 @@ class _Yielders:
     """
 
     def __init__(self, turn: Turn, pool: str, tier: int) -> None:
-        self.facts: Facts = turn.facts
+        workers, leaving = turn.facts.workers, turn.state.yielding.leaving
         self.victims = list(_may_go(turn, pool, tier))
         self.useful: dict[Resources, list[Victim]] = {}
         self.rooms: dict[str, Room] = {}  # on workers where none is kept
-        workers = self.facts.workers
-        for _, job in self.victims:
+        self.there: dict[str, list[int]] = {}  # by such worker, which of the victims
+        for index, (_, job) in enumerate(self.victims):
             attempt = job.attempts[-1]
-            for member in attempt.members:
-                name = member.worker
-                if not workers[name].reserved_for:
-                    before = self.rooms.get(name) or soon_free(self.facts, workers[name])
-                    self.rooms[name] = _more(before, attempt.resources, 1)
+            for name in [member.worker for member in attempt.ranks] or (attempt.worker,):
+                room = self.rooms.get(name)
+                if room is None:
+                    worker = workers[name]
+                    if worker.reserved_for:
+                        continue
+                    room = soon_free(turn.facts, worker) if leaving else free_on(worker)
+                    self.there[name] = []
+                self.rooms[name] = _more(room, attempt.resources, 1)
+                self.there[name].append(index)
 
     def useful_to(self, job: Job) -> list[Victim]:
         """Those on a worker where there would be room if all gave way; for a gang all."""
@@ -139,22 +174,21 @@ class _Yielders:
         if job.spec.gang > 1:
             return self.victims
         if need not in self.useful:
-            enough = {name for name, room in self.rooms.items() if fit.times(*room, need)}
-            self.useful[need] = [
-                one for one in self.victims if any(member.worker in enough for member in one.job.attempts[-1].members)
-            ]
+            enough = [name for name, room in self.rooms.items() if _holds(room, need)]
+            found = sorted({index for name in enough for index in self.there[name]})
+            self.useful[need] = [self.victims[index] for index in found]
         return self.useful[need]
 
 
 def _may_go(turn: Turn, pool: str, tier: int) -> Iterator[Victim]:
     """A bounded number of the work that may give way to work of this tier that has hardly run, in order."""
-    facts, now_ms = turn.facts, turn.now_ms
+    jobs, now_ms = turn.facts.jobs, turn.now_ms
     least_rank = rank_owing(limits.DISPLACE_FACTOR * LEAST_DEBT_MS, now_ms)
     for rank, name in islice(turn.state.yielding.entries(pool, tier), limits.DISPLACE_LOOKS):
         if rank is not None and rank < least_rank:
             return
-        job = facts.jobs[name]
-        if may_stop(facts, job, now_ms):
+        job = jobs[name]
+        if may_stop(turn.facts, job, now_ms):
             yield Victim(rank, job)
 
 
@@ -198,9 +232,13 @@ def release(turn: Turn, job: Job) -> None:
         turn.emit(WorkerReserved(at_ms=turn.now_ms, worker=name, job=""))
 
 
+def free_on(worker: Worker) -> Room:
+    return worker.free_cpu_milli, worker.free_memory_bytes, len(worker.free_devices)
+
+
 def soon_free(facts: Facts, worker: Worker) -> Room:
     """What is free on the worker once those that are being stopped have gone."""
-    room = worker.free_cpu_milli, worker.free_memory_bytes, len(worker.free_devices)
+    room = free_on(worker)
     for name in worker.running:
         job = facts.jobs[name]
         if job.state is JobState.stopping:
@@ -211,6 +249,10 @@ def soon_free(facts: Facts, worker: Worker) -> Room:
 def _more(room: Room, held: Resources, times: int) -> Room:
     cpu, memory, gpus = room
     return cpu + times * held.cpu_milli, memory + times * held.memory_bytes, gpus + times * held.gpus
+
+
+def _holds(room: Room, need: Resources) -> bool:
+    return need.cpu_milli <= room[0] and need.memory_bytes <= room[1] and need.gpus <= room[2]
 
 
 class _Clearing:

@@ -21,7 +21,9 @@ def may_ever_stop(spec: JobSpec) -> bool:
 
 def may_stop(facts: Facts, job: Job, now_ms: int) -> bool:
     """Whether it runs, and has run for long enough."""
-    attempt = job.attempt
-    if job.state is not JobState.running or attempt is None or attempt.started_ms is None:
+    if job.state is not JobState.running:
         return False
-    return may_ever_stop(job.spec) and now_ms - attempt.started_ms >= facts.settings.preempt_min_run_ms
+    started_ms = job.attempts[-1].started_ms
+    if started_ms is None or now_ms - started_ms < facts.settings.preempt_min_run_ms:
+        return False
+    return may_ever_stop(job.spec)
