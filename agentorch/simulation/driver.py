@@ -14,6 +14,7 @@ import msgspec
 
 from agentorch import __version__
 from agentorch.core.decide import decide
+from agentorch.core.explain import reason
 from agentorch.core.instruct import Launch, Stop, instruction
 from agentorch.core.state import State
 from agentorch.errors import ConfigError
@@ -155,8 +156,21 @@ class Driver:
             self.run.moments.append(Moment(trace_time_s(self.now_ms), self.waiting, self.busy))
             yield self.ended
         if self.waiting:
-            name = next(name for name in self.names if self.state.facts.jobs[name].state in WAITING)
-            raise ConfigError(f"{self.waiting} jobs never start; the first is {self.jobs[self.index[name]].id}")
+            raise ConfigError(self._stuck())
+
+    def _stuck(self) -> str:
+        """Why the rest never starts, in words."""
+        name = next(name for name in self.names if self.state.facts.jobs[name].state in WAITING)
+        found = reason(self.state, self.state.facts.jobs[name], self.now_ms)
+        text = f"{self.waiting} job{'s' if self.waiting > 1 else ''} never start{'s' if self.waiting == 1 else ''}"
+        text += f"; the first is {self.jobs[self.index[name]].id}{f': {found[1]}' if found else ''}"
+        asked = self.supervisor.counts.asked if self.supervisor is not None else 0
+        if not asked:
+            return text
+        return (
+            f"{text}; the supervisor asked {asked} times for what guardrails leave to a person, and nobody answers "
+            "here: raise the pool's min_workers, or leave out --supervised"
+        )
 
     def _advance(self) -> Supervisor | None:
         """Go to the next instant; returns the supervisor when that is a cycle of its. Else something happens then."""

@@ -131,5 +131,7 @@ def test_what_can_never_start_is_refused_at_once() -> None:
 
 def test_what_no_worker_can_hold_is_told_in_the_end() -> None:
     jobs = [TraceJob("fits", 0, 5, 4), TraceJob("between", 0, 1, 12)]  # ranks of 6, for the biggest worker there is
-    with pytest.raises(ConfigError, match=r"1 jobs never start; the first is between"):
+    with pytest.raises(
+        ConfigError, match=r"1 job never starts; the first is between: needs 2 x 6 cpus, 6 GPUs at once"
+    ):
         drive(jobs, [pool("big"), pool("small", 3, gpus=4)])

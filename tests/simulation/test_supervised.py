@@ -158,8 +158,17 @@ def test_where_only_the_supervisor_can_help_it_is_waited_for() -> None:
     events, driver = recorded([TraceJob("a", 0, 10, 8)], elastic(least=0), Supervisor())
     assert driver.run.ends_s[0] >= 10
     assert any(isinstance(event, PoolScaled) for event in events)
-    with pytest.raises(ConfigError, match="1 jobs never start"):
+    with pytest.raises(ConfigError, match="1 job never starts"):
         recorded([TraceJob("a", 0, 10, 8)], elastic(least=0), Supervisor(Says()))
+
+
+def test_that_a_person_was_asked_for_what_is_lacking_is_told() -> None:
+    """Giving back costs nothing, and is allowed; to have it again costs more than a brain may spend by itself."""
+    (cheap,) = elastic(least=1)
+    dear = msgspec.structs.replace(cheap, workers=2, price_usd_micros_per_hour=16_000_000)
+    jobs = [TraceJob("early", 0, 60, 8), TraceJob("wide", 20_000, 600, 16)]
+    with pytest.raises(ConfigError, match=r"first is wide: .* 1 of 2 ranks; the supervisor asked \d+ times .* nobody"):
+        recorded(jobs, [dear], Supervisor(foresee=no_twin))
 
 
 def test_the_twin_answers_and_proposals_carry_what_it_said() -> None:
