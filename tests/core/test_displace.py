@@ -189,6 +189,56 @@ def test_room_is_made_for_all_ranks_of_a_gang(world: World) -> None:
     assert gang in world.schedule()
 
 
+def test_room_for_a_gang_is_chosen_anew_when_a_worker_of_it_has_gone(world: World) -> None:
+    world.pool(workers=3, max_workers=3)
+    busy = [runs(world) for _ in range(3)]
+    world.now_ms += RIPE_MS
+    gang = world.submit(gang=2)
+    assert stopped(world) == busy[:1]  # a tenth of three, at least one
+    kept = list(world.facts.reserved[gang])
+    assert len(kept) == 2
+    world.end(busy[0], Cause.error, None)
+    world.ask(cmd.CordonWorker(worker=kept[0], cordoned=True, by="me", reason="a fan"))
+    world.now_ms += limits.BLAST_WINDOW_MS
+    world.schedule()
+    others = [name for name in world.facts.workers if name != kept[0]]
+    assert world.facts.reserved[gang] == others
+    for _ in range(2):
+        for job in busy:
+            if world.job(job).state is JobState.stopping:
+                world.end(job, Cause.error, None)
+        world.now_ms += limits.BLAST_WINDOW_MS
+        world.schedule()
+    assert world.job(gang).state is JobState.starting
+
+
+def test_a_gang_counts_room_that_is_coming_anyway(world: World) -> None:
+    world.pool(workers=3, max_workers=3)
+    busy = [runs(world) for _ in range(3)]
+    world.now_ms += RIPE_MS
+    gang = world.submit(gang=2)
+    for job in busy[1:]:
+        world.ask(cmd.CancelJob(job=job, by="me"))
+    assert stopped(world) == []
+    for job in busy[1:]:
+        world.end(job, Cause.error, None)
+    assert world.schedule() == [gang]
+
+
+def test_only_so_many_of_those_that_owe_are_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.pool(workers=2, max_workers=2, cpus=4)
+    small = [runs(world, cpus=1, preemptible=number >= 3) for number in range(4)]
+    whole = runs(world, cpus=4)
+    world.now_ms += 2 * RIPE_MS
+    monkeypatch.setattr(limits, "DISPLACE_LOOKS", 1)
+    wide = world.submit(cpus=4)
+    assert stopped(world) == []  # the first is of no use
+    monkeypatch.setattr(limits, "DISPLACE_LOOKS", 2)
+    assert stopped(world) == [whole]
+    assert world.facts.reserved == {wide: [world.job(whole).attempts[-1].worker]}
+    assert world.job(small[3]).state is JobState.running
+
+
 def test_a_gang_gives_way_whole(world: World) -> None:
     world.pool(workers=2, max_workers=2)
     gang = runs(world, gang=2)

@@ -10,6 +10,8 @@ import pytest
 from agentorch.core.explain import explain, reason
 from agentorch.core.guardrails import preview
 from agentorch.core.invariants import breaches
+from agentorch.core.predicates import Reckoned
+from agentorch.core.reservations import Kept
 from agentorch.core.starts import foretell
 from agentorch.errors import Refused
 from agentorch.model import commands as cmd
@@ -227,3 +229,25 @@ def test_a_forecast_and_kept_room_leave_out_what_is_reserved_for_others() -> Non
     one.tick(limits.RESERVE_AFTER_MS / 1000 + 1)
     one.schedule()
     assert one.facts.reserved.get(waits, []) in ([], [one.job(other).attempts[-1].worker])
+
+
+def test_what_is_reckoned_for_a_pass_keeps_up_with_what_starts() -> None:
+    """As if it were reckoned anew after each start."""
+    dice = random.Random(3)
+    found = world(Reservation(tenant="mine", workers=2), Reservation(tenant="other", cpu_milli=3_000), workers=6)
+    reckoned = Reckoned(found.facts)
+    pool = found.facts.pools["a"]
+    for _ in range(30):
+        reckoned.kept(pool)
+        found.submit(dice.choice(("mine", "other", "third")), cpus=dice.choice((1, 2, 4)))
+        for job in found.schedule():
+            reckoned.started([found.facts.workers[found.job(job).attempts[-1].worker]])
+        mine, fresh = reckoned.kept(pool), Kept(found.facts, pool)
+        assert (mine.used, mine.alone, mine.of, mine.free, mine.empty) == (
+            fresh.used,
+            fresh.alone,
+            fresh.of,
+            fresh.free,
+            fresh.empty,
+        )
+    found.assert_sound()

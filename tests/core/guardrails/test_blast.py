@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from agentorch.core.guardrails.blast import blast_radius, reversible_first, unhealthy_halt
 from agentorch.core.guardrails.classes import TABLE, UNKNOWN, classify
 from agentorch.model import commands as cmd
+from agentorch.model import limits
 from agentorch.model.guardrails import GuardrailSettings
-from agentorch.model.jobs import Cause
+from agentorch.model.jobs import Cause, Checkpoint, Constraints, JobState
 from agentorch.model.proposals import Action, Alert, Cordon, Reroute, Reschedule, Risk, Ruling, Scale, Uncordon
 from tests.core.guardrails.supervised import Supervised
 
@@ -47,6 +48,28 @@ def test_g6_a_tenth_of_the_workers_at_a_time() -> None:
     assert world.said(blast_radius, Cordon(worker="cpu-3")) is DENY, "time alone gives no cordoned worker back"
     world.ask(cmd.CordonWorker(worker="cpu-0", cordoned=False, by="ann"))
     assert world.said(blast_radius, Cordon(worker="cpu-3")) is ALLOW
+
+
+@pytest.mark.parametrize("supervisor_first", [True, False])
+def test_g6_what_the_scheduler_stops_and_what_supervisors_stop_count_together(supervisor_first: bool) -> None:
+    world = fleet(2)
+    first, second = (world.submit(checkpoint=Checkpoint(), constraints=Constraints(pools=("cpu",))) for _ in range(2))
+    world.schedule()
+    for job in (first, second):
+        world.running(job)
+    world.now_ms += limits.HOUR_MS
+    if supervisor_first:
+        assert approve(world, Reschedule(job=first, change="preempt")) in ("done", "acting")
+    waits = world.submit(constraints=Constraints(pools=("cpu",)))
+    world.schedule()
+    stopping = [name for name in (first, second) if world.job(name).state is JobState.stopping]
+    assert len(stopping) == 1  # of two jobs one at a time
+    if not supervisor_first:
+        assert world.job(stopping[0]).gave_way_to == waits
+        left = first if stopping == [second] else second
+        assert world.said(blast_radius, Reschedule(job=left, change="preempt")) is DENY
+        world.now_ms += limits.BLAST_WINDOW_MS
+        assert world.said(blast_radius, Reschedule(job=left, change="preempt")) is ALLOW
 
 
 def test_g6_a_cordoned_worker_may_go() -> None:
