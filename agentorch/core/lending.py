@@ -4,7 +4,8 @@ Owners of a pool are all that may run there in their own right. They go first: a
 has looked for everybody else, and nothing is lent of a pool for as long as an owner waits for room there that borrowers
 hold. Borrowed attempts are stopped for that owner, for whom their room is kept, and wait again where they belong: as
 few as suffice, those that lose the least work, none before its minimum run time (G8). So an owner waits for borrowers
-no longer than that time and their grace. While too much is sick (G11) nothing is taken back, and nothing lent.
+no longer than that time and their grace, however many there are: the blast radius (G6) does not hold up what was
+promised. While too much is sick (G11) nothing is taken back, and nothing lent.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from agentorch.model import limits
 from agentorch.model.fleet import Pool, Worker
 from agentorch.model.jobs import Cause, Job, Reason
 
-#: Owners of one line for which borrowers are stopped in one pass.
-OWNERS_AT_ONCE = 16
+#: Owners behind the heads of their lines for which one pass takes something back.
+OWNERS_AT_ONCE = 64
 #: For so long, doubled each time, nothing is lent to work that had to give back what it lost; at most for so long.
 LENT_AGAIN_MS, LENT_AGAIN_MOST_MS = limits.MINUTE_MS, limits.DAY_MS
 #: Jobs of a line that are looked at for one that may borrow now.
@@ -61,6 +62,7 @@ class Lending:
         self.wanted: set[str] = set()
         self.borrowers: dict[str, list[Job]] = {}
         self.rooms: dict[str, Takeback] = {}
+        self.behind = OWNERS_AT_ONCE
         for name in turn.facts.borrowed:
             job = turn.facts.jobs[name]
             self.borrowers.setdefault(job.attempts[-1].pool, []).append(job)
@@ -81,7 +83,8 @@ class Lending:
         head = next(names, None)
         if not self.borrowers or head is None or not self._take_back_for(facts.jobs[head]):
             return False
-        for name in islice(names, self._room_in_quota(facts.jobs[head])):
+        for name in islice(names, min(self.behind, self._room_in_quota(facts.jobs[head]))):
+            self.behind -= 1
             if not self._take_back_for(facts.jobs[name]):
                 break
         return True
@@ -90,7 +93,7 @@ class Lending:
         """How many of the tenant's jobs may start beside this one."""
         tenant = self.facts.tenants[job.tenant]
         most = tenant.spec.max_running
-        return OWNERS_AT_ONCE - 1 if most is None else max(0, min(OWNERS_AT_ONCE, most - tenant.running) - 1)
+        return OWNERS_AT_ONCE if most is None else max(0, most - tenant.running - 1)
 
     def _take_back_for(self, job: Job) -> bool:
         for name, borrowers in self.borrowers.items():
@@ -107,7 +110,7 @@ class Lending:
     def lend(self, lines: Sequence[Line], start: Start, most: int) -> int:
         """Lend what idles to heads of these lines, which found no room: at most so many ranks start. Returns how many
         jobs started."""
-        lenders = [pool for pool in self.search.pools if pool.spec.lends and pool.spec.name not in self.wanted]
+        lenders = [pool for pool in self.search.pools if pool.spec.lends]
         if not lenders or self.facts.health_halt:  # nothing could be taken back
             return 0
         alive = (line for line in lines if line.head() is not None)
@@ -132,11 +135,17 @@ class Lending:
     def _head(self, line: Line) -> Job:
         return self.facts.jobs[line.heap[0][2]]
 
+    def _is_own(self, job: Job, pool: Pool) -> bool:
+        """Whether it is all reserved for the job: then no owner waits for it."""
+        return bool(pool.spec.reservations) and self.search.reckoned.kept(pool).is_within(job)
+
     def _place(self, job: Job, pools: Sequence[Pool]) -> tuple[Worker, ...] | None:
         if job_obstacle(self.facts, job, self.turn.now_ms) is not None:
             return None
         for pool in pools:
-            if may_borrow(pool.spec, job) and room_obstacle(self.facts, job, pool) is None:
+            if not may_borrow(pool.spec, job) or (pool.spec.name in self.wanted and not self._is_own(job, pool)):
+                continue
+            if room_obstacle(self.facts, job, pool) is None:
                 answer = self.search.in_pool(job, pool)
                 if not isinstance(answer, Reason):
                     return answer

@@ -45,6 +45,15 @@ def test_taking_back_looks_at_what_is_taken_back_however_big_the_pool_is(gang: i
     assert counts[0] == counts[1]
 
 
+def test_a_long_line_of_owners_has_its_pool_back_in_one_pass() -> None:
+    one = all_borrowed(40)
+    one.tick(MIN_RUN_S)
+    for _ in range(40):
+        one.submit("owner", cpus=4, constraints=OWNER)
+    run_all(one)
+    assert len(stops(one)) == 40
+
+
 def test_owners_that_wait_for_young_borrowers_are_not_searched_for_one_by_one() -> None:
     one = all_borrowed(60)
     sizes = [2 + at / 100 for at in range(30)]
@@ -84,6 +93,16 @@ def test_whom_room_is_reserved_for_borrows_what_it_has_beyond_that_and_gives_it_
     obey(one)
     assert len(run_all(one)) == 3
     assert sum(one.job(name).state in WAITING for name in owners) == 1
+    one.assert_sound()
+
+
+def test_what_is_reserved_for_a_job_is_its_own_while_owners_wait_for_the_rest() -> None:
+    one = all_borrowed(4, reservations=(Reservation(tenant="ours", workers=1),))
+    one.tenant("ours")
+    one.submit("owner", cpus=4, constraints=OWNER)
+    ours = [one.submit("ours", cpus=4, constraints=LEAVE) for _ in range(2)]
+    assert run_all(one) == ours[:1]
+    assert not one.job(ours[0]).attempts[-1].borrowed
     one.assert_sound()
 
 

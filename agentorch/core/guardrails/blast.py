@@ -28,7 +28,10 @@ def disturbance(case: Case) -> tuple[str, Disturbs]:
 
 
 def blast_radius(case: Case) -> Note | None:
-    """G6: a small share of a pool's workers or jobs at a time, at least one; and one kind of disruption at once."""
+    """G6: a small share of a pool's workers or jobs at a time, at least one; and one kind of disruption at once.
+
+    What borrowers give back counts here, but is not held up by it: it is promised to the owners (`core.lending`).
+    """
     kind, disturbs = disturbance(case)
     if not kind:
         return None
