@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from typing import TypeVar
 
 from agentorch.core import fit, reservations
 from agentorch.core.facts import Facts
 from agentorch.core.predicates import Reckoned, kept_for_other
+from agentorch.core.rooms import Rooms
 from agentorch.model import limits
 from agentorch.model.fleet import Pool, Worker
-from agentorch.model.jobs import Attempt, Job, Place, Reason
+from agentorch.model.jobs import Attempt, Job, Place, Reason, Resources
 
 T = TypeVar("T")
 
@@ -166,14 +168,26 @@ def visible_devices(attempt: Attempt, number: int) -> tuple[str, ...]:
     return tuple(device for rank in attempt.ranks if rank.node == own.node for device in rank.devices)
 
 
-def seats_to_keep(facts: Facts, job: Job, pool: Pool, guess_ms: int | None = None) -> tuple[int, Seats] | None:
-    """Where the gang will have room first: (when, seats to keep for it); None when the ends that are known, or guessed
-    at (`fit.rooms_over_time`), do not suffice, or the pool is too small as it stands.
+def compared(rooms: Rooms, job: Job, pool: Pool) -> Sequence[str]:
+    """The workers of the pool among which room to keep is looked for: of very many those with the most room."""
+    most = max(COMPARED_WORKERS, 2 * job.spec.gang)
+    if len(pool.workers) <= most:
+        return pool.workers
+    nothing = Resources(cpu_milli=0)
+    return list(islice(dict.fromkeys(chain(islice(rooms.widest(pool.spec.name, nothing), most), pool.workers)), most))
+
+
+def seats_to_keep(
+    facts: Facts, job: Job, pool: Pool, among: Sequence[str], guess_ms: int | None = None
+) -> tuple[int, Seats] | None:
+    """Where of these workers the gang will have room first: (when, seats to keep for it).
+
+    None when the ends that are known, or guessed at (`fit.rooms_over_time`), do not suffice, or they are too few.
     """
     need, gang = job.resources, job.spec.gang
     seats: dict[str, int] = {}
     later: list[tuple[int, str, int]] = []
-    workers = [facts.workers[name] for name in pool.workers]
+    workers = [facts.workers[name] for name in among]
     workers = [worker for worker in workers if fit.takes_work(worker) and fit.could_fit(worker.shape, need)]
     for worker in reservations.lasting(facts, job, pool, workers):
         steps = fit.rooms_over_time(facts, worker, need, guess_ms)

@@ -201,9 +201,9 @@ def reserve(turn: Turn, job: Job, pools: Sequence[Pool]) -> None:
     free = [pool for pool in pools if pool.spec.name not in taken]
     if not free:
         return
-    found = _first_seats(facts, job, free)
+    found = _first_seats(turn, job, free)
     if found is None:
-        found = _first_seats(facts, job, free, now_ms)
+        found = _first_seats(turn, job, free, now_ms)
         if found is None or waited_ms < _patience(turn, found[1]) * (found[0] - now_ms):
             return
     for worker, ranks in found[1]:
@@ -218,8 +218,11 @@ def _patience(turn: Turn, seats: gangs.Seats) -> int:
 
 
 def _first_seats(
-    facts: Facts, job: Job, pools: list[Pool], guess_ms: int | None = None
+    turn: Turn, job: Job, pools: list[Pool], guess_ms: int | None = None
 ) -> tuple[int, gangs.Seats] | None:
     """Where in these pools the job will have room first, and when; None = nobody knows."""
-    seats = [found for pool in pools if (found := gangs.seats_to_keep(facts, job, pool, guess_ms)) is not None]
-    return min(seats, key=lambda found: found[0], default=None)
+    found = (
+        gangs.seats_to_keep(turn.facts, job, pool, gangs.compared(turn.state.rooms, job, pool), guess_ms)
+        for pool in pools
+    )
+    return min((seats for seats in found if seats is not None), key=lambda seats: seats[0], default=None)
