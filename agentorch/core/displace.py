@@ -2,7 +2,7 @@
 
 Only work with a checkpoint gives way, never realtime work, work that is not preemptible or has a deadline, and none
 before its minimum run time (G8) or `claims.undisturbed_ms`. It gives way to work of a more urgent tier; in its own tier
-to work with at most half its debt, of the same tenant or of one that used more of late. Work that lost its patience is
+to work with at most half its debt, of the same tenant or of one that used less of late. Work that lost its patience is
 of the standard tier, also while it runs. Those who owe most go first, no more of them than make room, and of one pool
 at most the blast radius (G6) within its window. The room is kept for whom it was made.
 """
