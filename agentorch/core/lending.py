@@ -15,21 +15,18 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from agentorch.core import reservations
-from agentorch.core.borrowing import may_borrow
+from agentorch.core.borrowing import lent_again_ms, may_borrow
 from agentorch.core.facts import Facts
 from agentorch.core.placement import Search, job_obstacle, pool_obstacle, room_obstacle
 from agentorch.core.queue import Line
 from agentorch.core.reservations import Kept
 from agentorch.core.takeback import Takeback
 from agentorch.core.turn import Turn
-from agentorch.model import limits
 from agentorch.model.fleet import Pool, Worker
-from agentorch.model.jobs import Cause, Job, Reason
+from agentorch.model.jobs import Job, Reason
 
 #: Owners behind the heads of their lines for which one pass takes something back.
 OWNERS_AT_ONCE = 64
-#: For so long, doubled each time, nothing is lent to work that had to give back what it lost; at most for so long.
-LENT_AGAIN_MS, LENT_AGAIN_MOST_MS = limits.MINUTE_MS, limits.DAY_MS
 #: Jobs of a line that are looked at for one that may borrow now.
 LOOKED_AT = 16
 
@@ -41,15 +38,6 @@ def is_borrowed(facts: Facts, pool: Pool, job: Job) -> bool:
     if not may_borrow(pool.spec, job):
         return False
     return reservations.part_of(pool.spec, job) == reservations.OUTSIDE or not Kept(facts, pool).is_within(job)
-
-
-def lent_again_ms(job: Job) -> int:
-    """From when on it may borrow. Work that had to give back, and saves nothing, began anew each time: after each it
-    waits twice as long as after the one before, so that it does not go on beginning for ever."""
-    if job.spec.checkpoint is not None:
-        return 0
-    times = sum(1 for attempt in job.attempts if attempt.borrowed and attempt.cause is Cause.preempted)
-    return job.queued_ms + min(LENT_AGAIN_MOST_MS, LENT_AGAIN_MS << times) if times else 0
 
 
 class Lending:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from agentorch.core import fit, money, power, reservations
-from agentorch.core.borrowing import may_borrow
+from agentorch.core.borrowing import lent_again_ms, may_borrow
 from agentorch.core.claims import rank_waiting
 from agentorch.core.facts import Facts
+from agentorch.model import limits
 from agentorch.model.fleet import Pool, Worker
 from agentorch.model.jobs import Job, JobState, Reason
 
@@ -83,10 +84,17 @@ def _allowed_holds(facts: Facts, job: Job, pool: Pool) -> bool:
 def _allowed_text(facts: Facts, job: Job, pool: Pool) -> str:
     breach = fit.constraint_breach(pool.spec, job.spec.constraints)
     if breach:
-        return f"{breach}; it may borrow what idles here" if may_borrow(pool.spec, job) else breach
+        return f"{breach}; {_borrow_text(job)}" if may_borrow(pool.spec, job) else breach
     if job.route_pool and job.route_pool != pool.spec.name and job.route_pool in facts.pools:
         return f"it is routed to {job.route_pool}"
     return "its constraints allow this pool"
+
+
+def _borrow_text(job: Job) -> str:
+    wait_ms = lent_again_ms(job) - job.queued_ms
+    if wait_ms <= 0:
+        return "it may borrow what idles here"
+    return f"it may borrow what idles here once it has waited {wait_ms // limits.MINUTE_MS} min: it saves nothing"
 
 
 def _budget_holds(facts: Facts, job: Job, pool: Pool) -> bool:

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from agentorch.core.explain import explain
 from agentorch.core.lending import borrowers_of
 from agentorch.core.takeback import Takeback
 from agentorch.core.turn import Turn
@@ -138,6 +139,8 @@ def test_one_that_must_wait_before_it_borrows_again_is_not_in_the_way_of_those_b
     assert run_all(one) == [second]
     one.end(second)
     assert run_all(one) == []
+    text = explain(one.state, one.job(first), one.now_ms).pools["far"][0].text
+    assert text.endswith("it may borrow what idles here once it has waited 2 min: it saves nothing")
     one.tick(120)
     assert run_all(one) == [first]
 
