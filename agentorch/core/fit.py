@@ -102,9 +102,14 @@ def rooms(worker: Worker, need: Resources) -> int:
 
 
 def times(cpu: int, memory: int, gpus: int, need: Resources) -> int:
-    parts = ((cpu, need.cpu_milli), (memory, need.memory_bytes), (gpus, need.gpus))
-    found = min((whole // part for whole, part in parts if part > 0), default=limits.GANG_MAX)
-    return max(0, min(limits.GANG_MAX, found))
+    found = limits.GANG_MAX
+    if need.cpu_milli > 0:
+        found = min(found, cpu // need.cpu_milli)
+    if need.memory_bytes > 0:
+        found = min(found, memory // need.memory_bytes)
+    if need.gpus > 0:
+        found = min(found, gpus // need.gpus)
+    return max(0, found)
 
 
 def free_at(facts: Facts, worker: Worker, need: Resources, ranks: int = 1) -> int | None:
