@@ -65,7 +65,8 @@ def catch_signals() -> None:
     The zygote calls this once, and its forks inherit it: touching this machinery in each fork would copy much memory.
     They are handled, not ignored, because an exec resets what is handled: so a job starts with defaults.
     """
-    for number in _HANDLED:
+    ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
+    for number in {*_HANDLED, *ignored}:  # a shell ignores some for what it starts in the background
         signal.signal(number, _heard)
 
 
