@@ -181,8 +181,8 @@ def test_bad_input_is_named(ledger: Path, arguments: tuple[str, ...], message: s
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("decide = 1", "expected `brain`, or a function"),
-        ("brain = 1", "`brain` needs an `id`"),
+        ("decide = 1", "expected a function `decide(observation, context)` in it"),
+        ("brain = 1", "with such a method"),
         ("import nothing_like_this", "ModuleNotFoundError"),
         ("def decide(", "SyntaxError"),
     ],
