@@ -54,6 +54,7 @@ class Branch(Page):
         self._places: list[tuple[int, CycleDocument]] = []
         self._before = 0  # lines above the decisions
         self._seq = 0  # of the decision that the cursor is on
+        self._begins = False  # the cursor goes to the first difference, once there are lines to go to
 
     def compose(self) -> ComposeResult:
         yield Drawn(self._head, id="branch-head")
@@ -92,9 +93,8 @@ class Branch(Page):
             self.trouble = str(error)
         if self.found is not None and self.found.state == "failed":
             self.trouble = self.found.problem
+        self._begins = True
         self._refresh()
-        # What is shown first has no width before it was laid out.
-        self.call_after_refresh(self.do_next)
 
     def _refresh(self) -> None:
         view = self.stage.view()
@@ -158,6 +158,9 @@ class Branch(Page):
         above = [*branch_lines.table(found, width), []] if self.app.size.width < 100 else []
         rows, self._places = branch_lines.decisions(view, found.cycles, width, only_different=self.only_different)
         self._before = len(above)
+        if self._begins:  # what is shown first has no width, and so no lines, before it was laid out
+            self._begins = False
+            self.call_after_refresh(self.do_next)
         if not rows:
             text = "every decision would have been the same" if found.cycles else "nobody decided in this part"
             rows = [line((text, "dim"))]
