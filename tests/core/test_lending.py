@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Collection
 
 import pytest
 
@@ -301,6 +302,32 @@ def would_fit(world: World, name: str) -> bool:
     return rooms >= job.spec.gang
 
 
+def live_on(
+    one: World,
+    rng: random.Random,
+    owners: Collection[str],
+    since_ms: dict[str, int],
+    fits: Callable[[World, str], bool] = would_fit,
+) -> None:
+    """Some jobs end, twenty seconds pass; no owner waits for borrowers for longer than their minimum run.
+
+    `since_ms` keeps since when owners wait that would fit, says `fits`, if nobody borrowed.
+    """
+    for name in list(one.facts.running):
+        if one.job(name).stop_cause is None and rng.random() < 0.1:
+            one.end(name)
+    one.tick(20)
+    started = run_all(one)
+    while any(one.job(name).stop_cause is not None for name in one.facts.running):
+        obey(one)
+        started += run_all(one)
+    for name in [name for name in owners if one.job(name).state in WAITING]:
+        if not fits(one, name) or any(other in owners for other in started):
+            since_ms.pop(name, None)
+        waited_ms = one.now_ms - since_ms.setdefault(name, one.now_ms)
+        assert waited_ms <= limits.PREEMPT_MIN_RUN_MS, name
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_however_it_goes_borrowers_keep_an_owner_waiting_no_longer_than_promised(seed: int) -> None:
     """An owner for whom there would be room without borrowers has it after their minimum run time, unless another
@@ -316,19 +343,7 @@ def test_however_it_goes_borrowers_keep_an_owner_waiting_no_longer_than_promised
                 owners.append(one.submit("owner", cpus=cpus, gang=gang, constraints=OWNER))
             else:
                 one.submit(cpus=cpus, gang=gang, constraints=LEAVE)
-        for name in list(one.facts.running):
-            if one.job(name).stop_cause is None and rng.random() < 0.1:
-                one.end(name)
-        one.tick(20)
-        started = run_all(one)
-        while any(one.job(name).stop_cause is not None for name in one.facts.running):
-            obey(one)
-            started += run_all(one)
-        for name in [name for name in owners if one.job(name).state in WAITING]:
-            if not would_fit(one, name) or any(other in owners for other in started):
-                since_ms.pop(name, None)
-            waited_ms = one.now_ms - since_ms.setdefault(name, one.now_ms)
-            assert waited_ms <= limits.PREEMPT_MIN_RUN_MS, (name, seed)
+        live_on(one, rng, owners, since_ms)
     assert any(event.borrowed for event in one.events if isinstance(event, JobStarted))
     assert stops(one)
     one.assert_sound()

@@ -10,10 +10,9 @@ from agentorch.core.explain import explain
 from agentorch.core.lending import borrowers_of
 from agentorch.core.takeback import Takeback
 from agentorch.core.turn import Turn
-from agentorch.model import limits
 from agentorch.model.fleet import Reservation
 from agentorch.model.jobs import WAITING, Cause, Checkpoint, Tier
-from tests.core.test_lending import LEAVE, MIN_RUN_S, OWNER, obey, run_all, stops, world
+from tests.core.test_lending import LEAVE, MIN_RUN_S, OWNER, live_on, obey, run_all, stops, world
 from tests.core.world import World
 
 
@@ -168,19 +167,7 @@ def test_beside_a_reservation_borrowers_keep_an_owner_waiting_no_longer_than_pro
                 owners.append(one.submit("owner", cpus=4, constraints=OWNER))
             else:
                 one.submit(rng.choice(["t", "t", "ours"]), cpus=4, constraints=LEAVE, checkpoint=Checkpoint())
-        for name in list(one.facts.running):
-            if one.job(name).stop_cause is None and rng.random() < 0.1:
-                one.end(name)
-        one.tick(20)
-        started = run_all(one)
-        while any(one.job(name).stop_cause is not None for name in one.facts.running):
-            obey(one)
-            started += run_all(one)
-        for name in [name for name in owners if one.job(name).state in WAITING]:
-            if not would_fit(one, name) or any(other in owners for other in started):
-                since_ms.pop(name, None)
-            waited_ms = one.now_ms - since_ms.setdefault(name, one.now_ms)
-            assert waited_ms <= limits.PREEMPT_MIN_RUN_MS, (name, seed)
+        live_on(one, rng, owners, since_ms, would_fit)
     assert stops(one)
     one.assert_sound()
 
