@@ -177,10 +177,16 @@ class Kept:
         return (not one.gpus or total.gpus <= one.gpus) and (not one.cpu_milli or total.cpu_milli <= one.cpu_milli)
 
     def leaves_enough(self, job: Job) -> bool:
-        """Whether enough GPUs and cores stay for others' reservations when the job has started."""
+        """Whether enough GPUs and cores stay for others' reservations when the job has started.
+
+        As long as reserved workers are still to become empty, nothing beyond what is reserved for it starts on those in
+        use: it would keep them from that for ever.
+        """
         part = part_of(self.spec, job)
         if part != OUTSIDE and not self.spec.reservations[part].workers and self._amount_within(job, part):
             return True
+        if self.empty < self.short_workers(part):
+            return False
         return self.free.covers(self.short(part).plus(_needs(job)))
 
     def open_to(self, job: Job, workers: Iterable[Worker]) -> list[Worker]:

@@ -131,6 +131,26 @@ def test_when_workers_are_missing_a_reservation_is_served_with_what_is_there() -
     assert one.job(other).state not in ON_WORKER
 
 
+def test_nothing_new_keeps_a_worker_from_becoming_empty_that_is_to_be_reserved() -> None:
+    one = world(workers=2)
+    running = [one.submit("other", cpus=3) for _ in range(2)]
+    assert one.schedule() == running
+    spec = one.facts.pools["a"].spec
+    one.ask(
+        cmd.ConfigurePool(spec=msgspec.structs.replace(spec, reservations=(Reservation(tenant="mine", workers=1),)))
+    )
+    one.tick(1)
+    small = one.submit("other", cpus=1)
+    assert one.schedule() == [], "there is room beside both, and either may be the one that becomes empty"
+    one.running(running[0])
+    one.end(running[0])
+    assert one.schedule() == [small]
+    assert one.job(small).attempts[-1].worker == one.job(running[1]).attempts[-1].worker
+    ours = one.submit("mine", cpus=4)
+    assert one.schedule() == [ours]
+    one.assert_sound()
+
+
 def test_a_new_reservation_and_a_worker_that_goes_leave_what_runs_alone() -> None:
     one = world()
     jobs = [one.submit("other", cpus=4) for _ in range(4)]
