@@ -133,21 +133,22 @@ def test_when_workers_are_missing_a_reservation_is_served_with_what_is_there() -
 
 def test_nothing_new_keeps_a_worker_from_becoming_empty_that_is_to_be_reserved() -> None:
     one = world(workers=2)
-    running = [one.submit("other", cpus=3) for _ in range(2)]
-    assert one.schedule() == running
+    first, filler, second = jobs = [one.submit("other", cpus=cpus) for cpus in (0.5, 3.5, 0.5)]
+    assert one.schedule() == jobs
+    for name in jobs:
+        one.running(name)
+    one.end(filler)
     spec = one.facts.pools["a"].spec
-    one.ask(
-        cmd.ConfigurePool(spec=msgspec.structs.replace(spec, reservations=(Reservation(tenant="mine", workers=1),)))
-    )
+    ours = Reservation(tenant="mine", workers=1)
+    one.ask(cmd.ConfigurePool(spec=msgspec.structs.replace(spec, reservations=(ours,))))
     one.tick(1)
-    small = one.submit("other", cpus=1)
-    assert one.schedule() == [], "there is room beside both, and either may be the one that becomes empty"
-    one.running(running[0])
-    one.end(running[0])
-    assert one.schedule() == [small]
-    assert one.job(small).attempts[-1].worker == one.job(running[1]).attempts[-1].worker
-    ours = one.submit("mine", cpus=4)
-    assert one.schedule() == [ours]
+    late = one.submit("other", cpus=0.5)
+    assert one.schedule() == [], "there is room beside both, and one of them is to become empty"
+    one.end(first)
+    assert one.schedule() == [late]
+    assert one.job(late).attempts[-1].worker == one.job(second).attempts[-1].worker
+    urgent = one.submit("mine", cpus=4)
+    assert one.schedule() == [urgent]
     one.assert_sound()
 
 
